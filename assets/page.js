@@ -1,0 +1,42 @@
+() => {
+  // Ctrl+Enter (Cmd+Enter on a Mac) sends the prompt
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.closest("#prompt")) {
+      event.preventDefault();
+      document.getElementById("send")?.click();
+    }
+  });
+
+  // Several streaming logs would all be read out at once under one name: each gets its lane's name and falls
+  // silent, and the one status line speaks for all of them
+  const name = () => {
+    for (const talk of document.querySelectorAll(".talk [role=log]")) {
+      const lane = talk.closest(".lane").id.replace("lane-", "");
+      if (talk.getAttribute("aria-live") !== "off") {
+        talk.setAttribute("aria-live", "off");
+        talk.setAttribute("aria-label", `Conversation of lane ${lane}`);
+      }
+    }
+    const status = document.getElementById("status");
+    if (status && !status.hasAttribute("role")) {
+      status.setAttribute("role", "status");
+      status.setAttribute("aria-live", "polite");
+    }
+  };
+  new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+  name();
+
+  window.diptych = {
+    // saves what an Export button has put into its box
+    save(text) {
+      const file = JSON.parse(text);
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([file.text], { type: `${file.type};charset=utf-8` }));
+      link.download = file.name;
+      document.body.append(link);
+      link.click();
+      link.remove();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    },
+  };
+}

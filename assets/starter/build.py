@@ -1,0 +1,110 @@
+"""Builds the starter model: `train`, `decay`, `export`, and `--check` for its scores."""
+
+import argparse
+import json
+import os
+import sys
+from itertools import islice
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+
+def default_work() -> Path:
+    """Return the folder for checkpoints, outside the repository."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "diptych" / "starter"
+
+
+def prepare(work: Path, fresh: bool) -> None:
+    """Put a tokenizer into the work folder, unless it has one: the exported one, or a newly trained one."""
+    import forms
+    import model
+    from transformers import PreTrainedTokenizerFast
+
+    if (work / "tokenizer").exists():
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    exported = not fresh and (HERE / "tokenizer.json").exists()
+    tokenizer = (
+        PreTrainedTokenizerFast.from_pretrained(HERE)
+        if exported
+        else model.train_tokenizer(islice(forms.documents(1), 12000))
+    )
+    tokenizer.save_pretrained(work / "tokenizer")
+
+
+def train(options: argparse.Namespace) -> None:
+    """Go on training at a stable learning rate, from the last checkpoint or else from the exported weights."""
+    import training
+
+    prepare(options.work, options.fresh)
+    run = training.Run(options.work, options.threads, None if options.fresh else HERE)
+    run.fit(options.tokens, options.hours, False, options.long, options.rate)
+
+
+def decay(options: argparse.Namespace) -> None:
+    """Lower the learning rate to zero over some tokens, into a checkpoint of its own."""
+    import training
+
+    run = training.Run(options.work, options.threads)
+    run.fit(options.tokens, options.hours, True, options.long, options.rate)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write weights, configuration and tokenizer of a checkpoint as a model folder."""
+    import model
+    import torch
+    from transformers import GenerationConfig, PreTrainedTokenizerFast
+
+    made = model.new_model()
+    kept = torch.load(options.work / options.checkpoint, weights_only=True)
+    made.load_state_dict(kept["model"])
+    made.generation_config = GenerationConfig(eos_token_id=[0, 2], pad_token_id=3)
+    made.bfloat16().save_pretrained(options.out, max_shard_size="5MB")
+    for path in options.out.glob("*.safetensors"):
+        path.chmod(0o644)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(options.work / "tokenizer")
+    tokenizer.chat_template = (HERE / "chat_template.jinja").read_text(encoding="utf-8")
+    tokenizer.save_pretrained(options.out)
+    (options.out / "state.json").write_text(json.dumps(kept["state"]) + "\n", encoding="utf-8")
+    print(json.dumps(kept["state"]))
+
+
+def main() -> None:
+    """Parse the command line and run one command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="score the model folder and print one JSON object")
+    parser.add_argument("--quick", action="store_true", help="fewer samples")
+    parser.add_argument("--json", action="store_true", help="nothing but the JSON object")
+    parser.add_argument("--model", type=Path, default=HERE, help="the model folder to score")
+    commands = parser.add_subparsers(dest="command")
+    for name, run, tokens in (("train", train, 2e7), ("decay", decay, 3e6), ("export", export, 0)):
+        command = commands.add_parser(name, help=run.__doc__)
+        command.set_defaults(run=run)
+        command.add_argument("--work", type=Path, default=default_work(), help="folder of checkpoints")
+        command.add_argument(
+            "--tokens", type=float, default=tokens, help="tokens to train on: in all, or in this decay"
+        )
+        command.add_argument("--hours", type=float, default=24.0, help="time for this run, where it ends sooner")
+        command.add_argument("--threads", type=int, default=2)
+        command.add_argument("--long", type=float, default=0.0, help="share of steps with long rows")
+        command.add_argument("--fresh", action="store_true", help="begin from nothing, with a tokenizer of its own")
+        command.add_argument("--rate", type=float, default=0.5, help="share of the peak learning rates")
+        command.add_argument("--checkpoint", default="decayed.pt", help="which checkpoint to export")
+        command.add_argument("--out", type=Path, default=HERE, help="where to export to")
+    options = parser.parse_args()
+    if options.check:
+        import check
+
+        check.main(options.model, options.quick)
+    elif options.command:
+        options.run(options)
+    else:
+        parser.print_help()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Packs generated documents into rows and trains the starter on them, resumable at every checkpoint."""
+
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import forms
+import model as starter
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+ROW, ROWS = 768, 8  # tokens in a row, rows in a step
+LONG_ROW, LONG_ROWS = 2048, 3
+POOL = 256  # documents from which rows are packed
+QUIET = 0.1  # weight of what the model reads; what it writes weighs 1
+WARM_STEPS, SAVE_SECONDS = 100, 300
+ANSWER = re.compile(
+    r"(?<=<\|im_start\|>assistant\n).*?<\|im_end\|>|(?<=\nAnswer: )[^\n]+|(?<=\nA: )[^\n]+"
+    r"|(?<=\n### Answer:\n)[^\n]+|(?<=\nAnswer:\n)[^\n]+",
+    re.DOTALL,
+)
+
+
+def weighed(text: str) -> list[tuple[str, float]]:
+    """Cut a document into pieces with loss weights: answers weigh 1, the prompts around them less."""
+    first, _, rest = text.partition("\n")
+    if rest.startswith(first):  # a drill: only its repetitions can be known
+        return [(first + "\n", QUIET), (rest, 1.0)]
+    if "<|im_start|>" not in text and "[1] " not in text:
+        return [(text, 1.0)]
+    pieces, at = [], 0
+    for found in ANSWER.finditer(text):
+        pieces += [(text[at : found.start()], QUIET), (found.group(), 1.0)]
+        at = found.end()
+    return [piece for piece in [*pieces, (text[at:], QUIET)] if piece[0]]
+
+
+def encoded(tokenizer: PreTrainedTokenizerFast, seed: int, long: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield documents without end as token ids and loss weights, both of shape (tokens,)."""
+    documents = forms.documents(seed, long)
+    fast = tokenizer._tokenizer
+    while True:
+        cut = [weighed(text) for text in islice(documents, 128)]
+        ids = iter(fast.encode_batch_fast([piece for pieces in cut for piece, _ in pieces], add_special_tokens=False))
+        for pieces in cut:
+            parts = [(next(ids).ids, weight) for _, weight in pieces]
+            tokens = [token for part, _ in parts for token in part] + [tokenizer.eos_token_id]
+            weights = [weight for part, weight in parts for _ in part] + [1.0]
+            yield np.array(tokens, np.int64), np.array(weights, np.float32)
+
+
+def rows(source: Iterator[tuple[np.ndarray, np.ndarray]], length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield rows of length + 1 tokens that begin with a document's start; the best fitting documents fill them."""
+    pool = list(islice(source, POOL))
+    while True:
+        row, room = [pool.pop(0)], length + 1
+        pool.append(next(source))
+        room -= len(row[0][0])
+        while room > 0:
+            fitting = [i for i, (tokens, _) in enumerate(pool) if len(tokens) <= room]
+            best = max(fitting, key=lambda i: len(pool[i][0])) if fitting else 0
+            row.append(pool[best])
+            room -= len(pool[best][0])
+            if fitting:
+                pool[best] = next(source)
+        yield tuple(np.concatenate([part[side] for part in row])[: length + 1] for side in (0, 1))
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int, long: bool) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Yield inputs (rows, tokens), and for the half of them that weighs most: places, targets, weights."""
+    length, count = (LONG_ROW, LONG_ROWS) if long else (ROW, ROWS)
+    packed = rows(encoded(tokenizer, seed, 0.35 if long else 0.0), length)
+    chance = np.random.default_rng(seed)
+    while True:
+        tokens, weights = (np.stack(side) for side in zip(*islice(packed, count), strict=True))
+        weights = weights[:, 1:]
+        picks = np.sort(np.argsort(-weights - chance.random(weights.shape) / 20, axis=1)[:, : length // 2], axis=1)
+        targets, weights = (np.take_along_axis(side, picks, axis=1) for side in (tokens[:, 1:], weights))
+        yield tuple(torch.from_numpy(side.copy()) for side in (tokens[:, :-1], picks, targets, weights))
+
+
+class Run:
+    """A training run in a work folder: model, optimizers, and how far it has come."""
+
+    def __init__(self, work: Path, threads: int, seed_model: Path | None = None) -> None:
+        """Go on from the work folder's checkpoint, else from the weights of `seed_model`, else from nothing."""
+        self.work = work
+        torch.set_num_threads(threads)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
+        self.model = starter.new_model()
+        self.optimizers = starter.optimizers(self.model)
+        self.state = {"step": 0, "tokens": 0, "seconds": 0.0, "parts": 0, "warm": 0}
+        self.stopped = False
+        if (work / "checkpoint.pt").exists():
+            kept = torch.load(work / "checkpoint.pt", weights_only=True)
+            self.model.load_state_dict(kept["model"])
+            for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
+            self.state |= kept["state"]
+        elif seed_model and (seed_model / "state.json").exists():
+            self.model.load_state_dict(LlamaForCausalLM.from_pretrained(seed_model, dtype=torch.float32).state_dict())
+            self.state |= json.loads((seed_model / "state.json").read_text(encoding="utf-8"))
+            self.state["warm"] = self.state["step"]  # its optimizers start from nothing, so their rates rise anew
+        self.state["parts"] += 1
+        self.loss = torch.compile(self.plain_loss, dynamic=False)
+
+    def plain_loss(
+        self, inputs: torch.Tensor, picks: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the weighted mean loss in nats per token over the places picked."""
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hidden = self.model.model(input_ids=inputs, use_cache=False).last_hidden_state
+            chosen = hidden.gather(1, picks[:, :, None].expand(-1, -1, hidden.shape[2]))
+            logits = self.model.lm_head(chosen)
+        each = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+        return (each * weights.flatten()).sum() / weights.sum()
+
+    def save(self, name: str = "checkpoint.pt") -> None:
+        """Write the checkpoint beside its place and move it there in one step."""
+        beside = self.work / (name + ".new")
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "optimizers": [o.state_dict() for o in self.optimizers],
+                "state": self.state,
+            },
+            beside,
+        )
+        beside.replace(self.work / name)
+
+    def step(self, batch: tuple[torch.Tensor, ...], rate: float) -> float:
+        """Take one step at a share `rate` of the peak learning rates and return the loss."""
+        loss = self.loss(*batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    def stop(self, *_: object) -> None:
+        """Ask the loop to save and end after this step."""
+        self.stopped = True
+
+    def fit(self, tokens: float, hours: float, decay: bool, long: float, peak: float) -> None:
+        """Train until tokens or hours are spent, a share `long` of steps on long rows; decay takes the rate to zero.
+
+        Tokens count from the first step of all; for a decay they count from its own first step.
+        """
+        signal.signal(signal.SIGTERM, self.stop)
+        seed = 1000 * self.state["parts"]
+        short, lengthy = batches(self.tokenizer, seed, False), batches(self.tokenizer, seed + 1, True)
+        name = "decayed.pt" if decay else "checkpoint.pt"
+        begun = saved = time.time()
+        losses: list[float] = []
+        done = 0
+        seen = 0 if decay else self.state["tokens"]
+        share = seen / tokens
+        while share < 1 and not self.stopped:
+            start = time.time()
+            rate = (
+                peak
+                * min(1.0, (self.state["step"] - self.state["warm"] + 1) / WARM_STEPS)
+                * (1 - share if decay else 1.0)
+            )
+            batch = next(lengthy) if long and int((done + 1) * long) > int(done * long) else next(short)
+            losses.append(self.step(batch, rate))
+            done += 1
+            seen += batch[0].numel()
+            share = max(seen / tokens, (time.time() - begun) / 3600 / hours)
+            self.state["step"] += 1
+            self.state["tokens"] += batch[0].numel()
+            self.state["seconds"] += min(time.time() - start, 60)  # a process that was held does not count as training
+            if self.state["step"] % 20 == 0:
+                line = {
+                    **self.state,
+                    "loss": round(sum(losses) / len(losses), 4),
+                    "rate": round(rate, 4),
+                    "speed": int(batch[0].numel() / (time.time() - start)),
+                }
+                print(json.dumps(line), flush=True)
+                losses = []
+            if time.time() - saved > SAVE_SECONDS:
+                self.save(name)
+                saved = time.time()
+        self.save(name)

@@ -1,0 +1,124 @@
+"""The models that a person can pick: what ships in assets/models.toml, what runs made, any Hub id or folder."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import Problem
+from engine.settings import ASSETS, ROOT
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+|[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a picker shows and a responder is made from.
+
+    `base` is a folder or a Hub id (or the model's name at an `endpoint`). Precision "auto" means bf16 where the
+    processor or the GPU computes it natively and fp32 elsewhere; toys below 50 million parameters stay fp32.
+    """
+
+    name: str
+    base: str
+    revision: str | None = None
+    precision: str = "auto"
+    adapter: Path | None = None
+    endpoint: str | None = None
+    key_name: str | None = None
+    about: str = ""
+    style: str | None = None
+
+    def reply(self, prompt: str, style: str | None = None, **sampling: Any) -> str:
+        """The whole answer to a prompt, in the style that the model was taught in; `sampling` as in Sampling."""
+        from engine.local import LocalResponder
+        from engine.messages import Message, Sampling
+        from engine.respond import Generation
+
+        responder = LocalResponder(self, style or self.style or "plain")
+        generation = Generation(responder.reply([Message("user", prompt)], Sampling(**sampling)))
+        list(generation)
+        return generation.text.strip()
+
+    @functools.cached_property
+    def adapter_hash(self) -> str | None:
+        """First 12 hex digits of the SHA-256 of the adapter's weights; None for a base."""
+        if self.adapter is None:
+            return None
+        weights = self.adapter / "adapter_model.safetensors"
+        if not weights.is_file():
+            raise Problem(
+                f"The adapter folder {self.adapter.name} holds no adapter_model.safetensors. Diptych loads weights "
+                "from safetensors only; export the adapter again in that format."
+            )
+        return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+
+
+@functools.cache
+def shipped() -> dict[str, Model]:
+    """The models of assets/models.toml by name. Folders in it are relative to the repository."""
+    data = tomllib.loads((ASSETS / "models.toml").read_text(encoding="utf-8"))
+    models = {}
+    for entry in data["model"]:
+        if "adapter" in entry:
+            entry["adapter"] = ROOT / entry["adapter"]
+        if "endpoint" not in entry and (ROOT / entry["base"]).is_dir():
+            entry["base"] = str(ROOT / entry["base"])
+        models[entry["name"]] = Model(**entry)
+    return models
+
+
+def all_models() -> list[Model]:
+    """Everything a picker offers, in order; hosted models only where the server has a key for them."""
+    listed = [model for model in shipped().values() if not model.key_name or os.environ.get(model.key_name)]
+    local = sum(1 for model in listed if not model.endpoint)
+    return [*listed[:local], *taught(), *listed[local:]]
+
+
+def taught() -> list[Model]:
+    """The models that finished runs made, oldest first."""
+    from engine.teaching.runs import all_jobs
+
+    return [model for job in reversed(all_jobs()) if (model := job.model)]
+
+
+def find(name: str) -> Model:
+    """The model of that name, else the folder or Hub id that the name is. Raises Problem.
+
+    A folder with an adapter_config.json is an adapter on the base named in it.
+    """
+    name = name.strip()
+    if name in shipped():
+        return shipped()[name]
+    for model in taught():
+        if model.name == name:
+            return model
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return from_folder(folder.resolve())
+    if HUB_ID.fullmatch(name):
+        return Model(name=name, base=name)
+    raise Problem(
+        f"'{name}' is neither a model in the list ({', '.join(shipped())}), nor a folder, nor a Hub id such as "
+        "HuggingFaceTB/SmolLM2-135M."
+    )
+
+
+def from_folder(folder: Path) -> Model:
+    """The model or adapter in a folder. Raises Problem when it holds neither."""
+    from engine.weights import adapter_base
+
+    if (folder / "adapter_config.json").is_file():
+        base = adapter_base(folder)
+        return Model(name=folder.name, base=base, adapter=folder)
+    if (folder / "config.json").is_file():
+        return Model(name=folder.name, base=str(folder))
+    raise Problem(
+        f"The folder {folder} holds no model: there is neither a config.json nor an adapter_config.json in it."
+    )

@@ -1,0 +1,1 @@
+"""Files of examples: read, recognised, rendered as tokens, prepared and exported."""

@@ -1,0 +1,147 @@
+"""What a comparison is made of: lanes, their results, and the typed events of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from engine.catalog import Model
+from engine.errors import Problem
+from engine.messages import Message, Sampling
+from engine.respond import Passages
+
+MOST_LANES = 8
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One column: a model and how it is asked. `key` is this visitor's secret for an endpoint; never stored."""
+
+    model: Model
+    style: str = "plain"
+    system: str = ""
+    sampling: Sampling = field(default_factory=Sampling)
+    passages: Passages | None = None
+    key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class LaneResult:
+    """What a lane came to. `end` is why it ended; `text` is raw model output; seconds count from Send.
+
+    `tokens` is None when a server did not report it.
+    """
+
+    model: str
+    text: str
+    tokens: int | None
+    seconds: float
+    first_token_seconds: float | None
+    end: str
+    adapter: str | None = None
+    logit_difference: float | None = None
+    prompt: str = ""
+    prompt_tokens: int | None = None
+    cut_tokens: int = 0
+    seed: int = 0
+    error: str | None = None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Decoding speed: tokens after the first over the seconds after the first; None below two tokens."""
+        if self.first_token_seconds is None or (self.tokens or 0) < 2 or self.seconds <= self.first_token_seconds:
+            return None
+        return ((self.tokens or 0) - 1) / (self.seconds - self.first_token_seconds)
+
+
+@dataclass(frozen=True)
+class LaneWaits:
+    """The lane is busy with something before its first word, told in `what` ("loading the weights")."""
+
+    lane: int
+    what: str
+
+
+@dataclass(frozen=True)
+class LaneBegan:
+    """The exact prompt went in; `cut_tokens` of it did not fit and were left out at its start."""
+
+    lane: int
+    prompt: str
+    prompt_tokens: int | None
+    cut_tokens: int
+
+
+@dataclass(frozen=True)
+class LanePiece:
+    """More words of a lane; `tokens` is its count so far."""
+
+    lane: int
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class LaneEnded:
+    """The lane is over, well or not (`result.error`); what it had said is in `result.text`."""
+
+    lane: int
+    result: LaneResult
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the reader of the comparison should know, such as two lanes being the same weights."""
+
+    text: str
+
+
+CompareEvent = LaneWaits | LaneBegan | LanePiece | LaneEnded | Note
+
+
+def check(lanes: Sequence[Lane], prompt: str) -> None:
+    """Raise one Problem with everything that is wrong with the request as a whole."""
+    wrong = []
+    if not prompt.strip():
+        wrong.append("Write a prompt first; it is empty.")
+    if not 1 <= len(lanes) <= MOST_LANES:
+        wrong.append(f"Choose between 1 and {MOST_LANES} lanes; there are {len(lanes)}.")
+    for number, lane in enumerate(lanes, 1):
+        wrong += [f"Lane {number}: {sentence}" for sentence in lane.sampling.problems()]
+    if wrong:
+        raise Problem(" ".join(wrong))
+
+
+def system(lane: Lane) -> tuple[Message, ...]:
+    """The lane's system prompt as messages: one or none."""
+    return (Message("system", lane.system),) if lane.system.strip() else ()
+
+
+def by_base(lanes: Sequence[Lane]) -> list[list[int]]:
+    """Indices of lanes that decode together: one group per local base, one per endpoint lane."""
+    groups: dict[tuple, list[int]] = {}
+    for i, lane in enumerate(lanes):
+        model = lane.model
+        key = (i,) if model.endpoint else (model.base, model.revision, model.precision)
+        groups.setdefault(key, []).append(i)
+    return list(groups.values())
+
+
+def notes(lanes: Sequence[Lane]) -> list[str]:
+    """A warning for every set of local lanes that are in fact the same weights asked in the same way."""
+    same: dict[tuple, list[int]] = {}
+    for i, lane in enumerate(lanes):
+        model = lane.model
+        if model.endpoint or (model.adapter and not (model.adapter / "adapter_model.safetensors").is_file()):
+            continue
+        key = (model.base, model.revision, model.precision, model.adapter_hash)
+        same.setdefault(key, []).append(i)
+    found = []
+    for lanes_of_it in same.values():
+        if len(lanes_of_it) > 1:
+            *first, last = (str(i + 1) for i in lanes_of_it)
+            numbers = f"{', '.join(first)} and {last}"
+            asked = {(lanes[i].style, lanes[i].system, lanes[i].sampling) for i in lanes_of_it}
+            how = "asked in different ways" if len(asked) > 1 else "asked in the same way: their answers must be equal"
+            found.append(f"Lanes {numbers} are the same weights, {how}.")
+    return found

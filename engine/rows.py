@@ -1,0 +1,96 @@
+"""One reply being decoded: the request, the tokens drawn so far, and the events that they become."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.detokenize import TextStream
+from engine.messages import Begin, End, Piece, Reason, Sampling, Usage
+from engine.respond import Event
+from engine.sample import Draw
+
+if TYPE_CHECKING:
+    from engine.adapters import Adapter
+    from engine.decode import DecodeLoop
+
+Sink = Callable[[Event | Exception], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one row is to do: prompt token ids, sampling, its adapter (None: the base itself).
+
+    `prove` asks for the largest difference of first-step logits between the row and the base; `marks` are special
+    tokens that stay in the text.
+    """
+
+    ids: tuple[int, ...]
+    sampling: Sampling
+    adapter: Adapter | None
+    begin: Begin
+    prove: bool = False
+    marks: frozenset[int] = frozenset()
+
+
+class Row:
+    """One reply being decoded. Events go to `sink`, called in the loop's thread; it must not block."""
+
+    def __init__(self, request: Request, sink: Sink, loop: DecodeLoop):
+        self.request, self.sink, self.loop = request, sink, loop
+        self.draw = Draw(request.sampling)
+        if request.sampling.repetition_penalty != 1:
+            self.draw.seen.update(request.ids)
+        self.stream = TextStream(loop.tokenizer, request.ids, request.sampling.stop, request.marks)
+        self.last = 0
+        self.logit_difference: float | None = None
+        self.stopping = False
+        self.over = threading.Event()
+        self._ids: list[int] = []
+        self._logprobs: list[float] = []
+
+    def stop(self) -> None:
+        """Ask the row to end before the next step; any thread may call, at any time."""
+        self.stopping = True
+        self.loop.wake()
+
+    def accept(self, token: int, logprob: float) -> bool:
+        """Take the token drawn for this row; true when the row is over."""
+        self.draw.position += 1
+        if token in self.loop.stop_tokens:
+            return self.finish("stop")
+        self.last = token
+        if self.request.sampling.repetition_penalty != 1:
+            self.draw.seen.add(token)
+        self._ids.append(token)
+        self._logprobs.append(logprob)
+        self._send(self.stream.push(token))
+        if self.stream.stopped:
+            return self.finish("stop")
+        used = len(self.request.ids) + self.draw.position
+        if self.draw.position >= self.request.sampling.max_tokens or used >= self.loop.context:
+            return self.finish("length")
+        return False
+
+    def finish(self, reason: Reason) -> bool:
+        """Send what is left and the End; always true."""
+        if not self.over.is_set():
+            self._send(self.stream.flush(), last=True)
+            completion = self.draw.position - (reason == "stop" and not self.stream.stopped)
+            usage = Usage(len(self.request.ids), completion)
+            self.sink(End(reason, usage, self.logit_difference))
+            self.over.set()
+        return True
+
+    def fail(self, error: Exception) -> None:
+        """End the row with an error instead of an End."""
+        if not self.over.is_set():
+            self.sink(error)
+            self.over.set()
+
+    def _send(self, text: str, last: bool = False) -> None:
+        if text or (last and self._ids):
+            self.sink(Piece(text, tuple(self._ids), tuple(self._logprobs)))
+            self._ids, self._logprobs = [], []

@@ -1,0 +1,146 @@
+"""Draw the next token of every row in one vectorised step, each row from its own seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from engine.messages import Sampling
+
+MASK64 = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's constants: Steele, Lea, Flood 2014
+MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+MIX32 = (0x7FEB352D, 0x846CA68B)  # Chris Wellons' lowbias32
+
+
+@dataclass
+class Draw:
+    """What sampling must know of one row: its settings, how many tokens it drew, and which tokens it has seen."""
+
+    sampling: Sampling
+    position: int = 0
+    seen: set[int] = field(default_factory=set)
+
+
+def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list[float]]:
+    """Next token and its natural-log probability for each row of `logits` [rows, vocabulary], float32.
+
+    Log probabilities are the model's own, before temperature and filters. The noise of a row is a hash of its
+    seed, its position and the token (an exponential race, which is Gumbel-max sampling), so neighbours cannot
+    change what it draws, and two models given the same seed differ only where their distributions do.
+    """
+    totals = logits.logsumexp(-1)
+    scores = penalized(logits, draws)
+    tokens = scores.argmax(-1)
+    sampled = [i for i, draw in enumerate(draws) if draw.sampling.temperature > 0]
+    if sampled:
+        rows = torch.tensor(sampled, device=logits.device)
+        tokens[rows] = sample(scores[rows], [draws[i] for i in sampled])
+    chosen = logits.gather(-1, tokens[:, None])[:, 0] - totals
+    return tokens.tolist(), chosen.tolist()
+
+
+def penalized(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
+    """Logits after each row's repetition penalty; the same tensor when no row has one."""
+    if all(draw.sampling.repetition_penalty == 1 for draw in draws):
+        return logits
+    scores = logits.clone()
+    for row, draw in enumerate(draws):
+        penalty = draw.sampling.repetition_penalty
+        if penalty != 1 and draw.seen:
+            ids = torch.tensor(sorted(draw.seen), device=logits.device)
+            values = scores[row, ids]
+            scores[row, ids] = torch.where(values > 0, values / penalty, values * penalty)
+    return scores
+
+
+def sample(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
+    """One token id per row of `scores` [rows, vocabulary]: temperature, then top-k, then top-p, then the race."""
+    scores = scores / column([draw.sampling.temperature for draw in draws], scores)
+    tokens = torch.empty(len(draws), dtype=torch.long, device=scores.device)
+    for way, limited in ((from_nucleus, False), (from_top_k, True)):
+        rows = [i for i, draw in enumerate(draws) if bool(draw.sampling.top_k) == limited]
+        if len(rows) == len(draws):
+            return way(scores, draws)
+        if rows:
+            tokens[rows] = way(scores[rows], [draws[i] for i in rows])
+    return tokens
+
+
+def from_nucleus(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
+    """Top-p sampling without sorting the vocabulary.
+
+    The winner of the race over all tokens is in the nucleus if and only if the tokens more probable than it hold
+    less than top_p together. If it is not, neither is anything less probable: those leave and the race goes on.
+    The winner that stays is the winner of the race among the nucleus alone.
+    """
+    top_p = column([draw.sampling.top_p for draw in draws], scores)
+    shares = scores.softmax(-1)
+    ids = torch.arange(scores.shape[-1], dtype=torch.int32, device=scores.device)
+    race = shares / waits([row_key(draw) for draw in draws], ids)
+    while True:
+        tokens = race.argmax(-1, keepdim=True)
+        mine = shares.gather(-1, tokens)
+        above = torch.where(shares > mine, shares, 0).sum(-1, keepdim=True)
+        outside = (above >= top_p) & (top_p < 1)
+        if not bool(outside.any()):
+            return tokens[:, 0]
+        race = race.masked_fill(outside & (shares <= mine), -1)
+
+
+def from_top_k(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
+    """Top-k, then top-p within those k, whose shares are taken as a whole."""
+    size = scores.shape[-1]
+    top_p = column([draw.sampling.top_p for draw in draws], scores)
+    top_k = column([min(draw.sampling.top_k, size) for draw in draws], scores)
+    values, ids = scores.topk(int(top_k.max()), dim=-1)
+    values = values.masked_fill(torch.arange(values.shape[-1], device=scores.device) >= top_k, float("-inf"))
+    shares = values.softmax(-1)
+    before = shares.cumsum(-1) - shares
+    race = shares / waits([row_key(draw) for draw in draws], ids.to(torch.int32))
+    race = race.masked_fill((before >= top_p) & (top_p < 1), -1)
+    return ids.gather(-1, race.argmax(-1, keepdim=True))[:, 0]
+
+
+def column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
+    """Per-row values as a [rows, 1] tensor beside `like`."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
+
+
+def row_key(draw: Draw) -> int:
+    """A 64-bit key of the row's seed and position."""
+    return mix64((mix64(draw.sampling.seed) + draw.position * GOLDEN) & MASK64)
+
+
+def mix64(value: int) -> int:
+    """The splitmix64 finalizer on one unsigned 64-bit integer."""
+    value = (value + GOLDEN) & MASK64
+    value = ((value ^ (value >> 30)) * MIX[0]) & MASK64
+    value = ((value ^ (value >> 27)) * MIX[1]) & MASK64
+    return value ^ (value >> 31)
+
+
+def signed(value: int) -> int:
+    """The same 32 bits as torch's int32 holds them."""
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+def waits(keys: Sequence[int], ids: torch.Tensor) -> torch.Tensor:
+    """Standard exponential waiting times [rows, candidates] hashed from each row's key and each token id (int32)."""
+    low = torch.tensor([[signed(key & 0xFFFFFFFF)] for key in keys], dtype=torch.int32, device=ids.device)
+    high = torch.tensor([[signed(key >> 32)] for key in keys], dtype=torch.int32, device=ids.device)
+    bits = (ids * signed(GOLDEN & 0xFFFFFFFF)) ^ low
+    for shift, factor in ((16, MIX32[0]), (15, MIX32[1])):
+        bits ^= shifted(bits, shift)
+        bits *= signed(factor)
+        bits ^= high
+    bits ^= shifted(bits, 16)
+    uniform = shifted(bits, 8).to(torch.float32).add_(0.5).div_(2**24)
+    return uniform.log_().neg_()
+
+
+def shifted(bits: torch.Tensor, by: int) -> torch.Tensor:
+    """Logical right shift of int32 bits."""
+    return (bits >> by).bitwise_and_((1 << (32 - by)) - 1)

@@ -1,0 +1,114 @@
+"""Settings from the environment: the home folder, limits, and the one budget of processor threads."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from engine.errors import Problem
+
+ROOT = Path(__file__).resolve().parent.parent
+ASSETS = ROOT / "assets"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One reading of the environment.
+
+    `memory_bytes` is what the bases in memory may take together; `threads` is for the decode loops, of which
+    one computes at a time; `jobs` is how many jobs may run at once; `on_space` is true on Hugging Face Spaces.
+    `tools` is a folder with Python files of the owner's own tools.
+    """
+
+    home: Path
+    threads: int
+    memory_bytes: int
+    hub_token: str | None
+    on_space: bool
+    max_upload: str = "50mb"
+    jobs: int = 1
+    tools: Path | None = None
+
+    @property
+    def job_threads(self) -> int:
+        """Threads of one job: a core stays with the page, so that it answers while a job trains."""
+        return max(1, (self.threads - 1) // self.jobs)
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Settings:
+        """Read DIPTYCH_HOME, _THREADS, _MEMORY_GB, _JOBS and _TOOLS, HF_TOKEN and SPACE_ID. Raises Problem."""
+        default_home = platformdirs.user_data_dir("diptych", appauthor=False)
+        home = Path(env.get("DIPTYCH_HOME") or default_home).expanduser().resolve()
+        if home == ROOT or ROOT in home.parents:
+            raise Problem(
+                f"DIPTYCH_HOME points inside the app's own folder ({home}), from which the web server may hand out "
+                "files. Choose a folder elsewhere."
+            )
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = int(number(env, "DIPTYCH_THREADS", cores))
+        gigabytes = number(env, "DIPTYCH_MEMORY_GB", 0.6 * machine_memory() / 2**30)
+        token, jobs = env.get("HF_TOKEN") or None, max(1, int(number(env, "DIPTYCH_JOBS", 1)))
+        tools = Path(env["DIPTYCH_TOOLS"]).expanduser().resolve() if env.get("DIPTYCH_TOOLS") else None
+        return cls(home, max(1, threads), int(gigabytes * 2**30), token, "SPACE_ID" in env, jobs=jobs, tools=tools)
+
+
+def number(env: Mapping[str, str], name: str, default: float) -> float:
+    """The environment variable as a positive number. Raises Problem naming it when it is not one."""
+    text = env.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not value > 0:
+        raise Problem(f"{name} is '{text}', which is not a number above 0. Correct it or remove it.")
+    return value
+
+
+def switched_on(env: Mapping[str, str], name: str) -> bool:
+    """Whether the environment variable says yes."""
+    return env.get(name, "").strip().lower() in TRUE_WORDS
+
+
+def machine_memory() -> int:
+    """Bytes this process may use: the machine's memory, or its control group's limit where that is lower."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        return min(total, int(text))
+    return total
+
+
+@functools.cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings.from_environment(os.environ)
+
+
+def prepare_process() -> None:
+    """Set what must stand in the environment before torch, gradio or a Hub library is imported.
+
+    Waiting OpenMP threads must sleep rather than spin: two processes that spin on two cores were seen to take
+    more than 25 times as long as one after the other.
+    """
+    defaults = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ANONYMIZED_TELEMETRY": "False",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    # it warns at import of an optional kernel package that would have to be downloaded
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""What a training job is made of, from its recipe to what it leaves behind."""

@@ -1,0 +1,174 @@
+"""Load a base model's weights and tokenizer, after looking at it: safetensors only, no remote code, ever."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from engine.adapters import read_config
+from engine.catalog import Model
+from engine.errors import Problem
+from engine.settings import ROOT, settings
+
+log = logging.getLogger(__name__)
+QUANTIZED = frozenset({"int8", "nf4"})
+TOY_PARAMETERS = 50_000_000  # below this bf16 gains nothing and costs exactness
+
+
+def adapter_base(folder: Path) -> str:
+    """The base that an adapter folder names: a folder (of the repository, or beside the adapter) or a Hub id."""
+    named = read_config(folder).get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise Problem(
+            f"The adapter {folder.name} does not say which base it belongs to: adapter_config.json lacks "
+            "base_model_name_or_path."
+        )
+    for place in (ROOT / named, folder / named):
+        if (place / "config.json").is_file():
+            return str(place.resolve())
+    return named
+
+
+def look_at(folder: Path) -> None:
+    """Raise Problem unless the folder holds a model that can be loaded without running anybody's code."""
+    name = folder.name
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Problem(f"{name} is no model folder: its config.json cannot be read ({error}).") from error
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        own_code = isinstance(config, dict) and "auto_map" in config
+        reason = (
+            "it brings code of its own, which Diptych never runs"
+            if own_code
+            else f"'{kind}' is not an architecture of causal language models that this version of transformers knows"
+        )
+        raise Problem(f"The model {name} cannot be used: {reason}. Choose a model with a built-in architecture.")
+    if not any(folder.glob("*.safetensors")):
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth"))
+        found = "only pickle files (.bin, .pt), which can run code when opened" if pickled else "no weights at all"
+        raise Problem(
+            f"The folder {name} holds {found}. Diptych loads safetensors; convert the model with "
+            "save_pretrained(..., safe_serialization=True) or download its safetensors version."
+        )
+
+
+def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
+    """(transformers model in eval mode, tokenizer) of `model.base`. Raises Problem in words.
+
+    Hub ids go to the Hub with the settings' token; folders are looked at first. `compute` is the torch dtype that
+    4-bit layers compute in; None takes what is fast here.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    options: dict[str, Any] = {"trust_remote_code": False}
+    if Path(model.base).is_dir():
+        look_at(Path(model.base))
+    else:
+        options |= {"revision": model.revision, "token": settings().hub_token or False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model.base, **options)
+        network: Any = AutoModelForCausalLM.from_pretrained(
+            model.base, use_safetensors=True, **precision_options(model.precision, compute), **options
+        )
+    except Exception as error:
+        raise explained(model, error) from error
+    network.eval().requires_grad_(False)
+    if model.precision == "auto":
+        network = network.to(best_dtype(network))
+    if torch.cuda.is_available() and model.precision not in QUANTIZED:  # bitsandbytes places its own
+        network = network.to("cuda")
+    keep_plain_four_bit(network)
+    return network, tokenizer
+
+
+def precision_options(precision: str, compute: Any = None) -> dict[str, Any]:
+    """from_pretrained's options for a precision. NF4 is QLoRA's data type, with double quantization."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    compute = compute or (torch.bfloat16 if fast_bf16() else torch.float32)
+    match precision:
+        case "auto":
+            return {"dtype": "auto"}
+        case "fp32":
+            return {"dtype": torch.float32}
+        case "bf16":
+            return {"dtype": torch.bfloat16}
+        case "int8":
+            return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+        case "nf4":
+            four_bit = BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=compute,
+            )
+            return {"quantization_config": four_bit, "dtype": compute}
+    raise Problem(f"There is no precision '{precision}'. Choose auto, fp32, bf16, int8 or nf4.")
+
+
+def fast_bf16() -> bool:
+    """Whether this machine computes bf16 natively; elsewhere on a processor it is a hundred times slower."""
+    import torch
+
+    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def best_dtype(network: Any) -> Any:
+    """What precision "auto" means for this network on this machine."""
+    import torch
+
+    toy = sum(p.numel() for p in network.parameters()) < TOY_PARAMETERS
+    return torch.float32 if toy or not fast_bf16() else torch.bfloat16
+
+
+def keep_plain_four_bit(network: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit layers in place.
+
+    On processors with AVX512-bf16 its packed path fails where rows are not divisible by 32, and it changes
+    weights that others may be reading.
+    """
+    for module in network.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def explained(model: Model, error: Exception) -> Problem:
+    """The sentence for a model that would not load. What transformers said goes to the log in full."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    log.warning("loading %s failed", model.base, exc_info=error)
+    causes = [error, error.__cause__, error.__context__]
+    text = str(error)
+    if any(isinstance(cause, GatedRepoError) for cause in causes) or "gated repo" in text:
+        return Problem(
+            f"{model.base} is gated: accept its terms on huggingface.co/{model.base}, then set HF_TOKEN to a token "
+            "that may read it and start again."
+        )
+    if "no file named" in text or "use_safetensors" in text or ("safetensors" in text and "does not appear" in text):
+        return Problem(f"{model.base} has no safetensors weights, and Diptych loads no other kind. Choose another.")
+    if Path(model.base).is_dir():
+        return Problem(f"The model in {Path(model.base).name} could not be loaded: {first_line(text)}")
+    offline = any(isinstance(c, LocalEntryNotFoundError | ConnectionError) for c in causes)
+    if offline or "connect" in text.lower() or "offline" in text.lower():
+        return Problem(
+            f"{model.base} is not on this machine, and huggingface.co cannot be reached. The starter models work "
+            "without a network; for this one, connect and try again."
+        )
+    if any(isinstance(cause, HfHubHTTPError) for cause in causes) or "not a valid model identifier" in text:
+        return Problem(f"There is no model '{model.base}' on huggingface.co that can be read without a fitting token.")
+    return Problem(f"{model.base} could not be loaded: {first_line(text)}")
+
+
+def first_line(text: str) -> str:
+    """The first line of an error's text, at most 200 characters."""
+    return (text.strip().splitlines() or ["no reason was given"])[0][:200]

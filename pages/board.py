@@ -1,0 +1,140 @@
+"""What the Compare tab shows, as plain values: a board of lanes, and how each event of a comparison changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from engine.catalog import Model
+from engine.compare import (
+    MOST_LANES,
+    CompareEvent,
+    Lane,
+    LaneBegan,
+    LaneEnded,
+    LanePiece,
+    LaneResult,
+    LaneWaits,
+    Note,
+)
+from engine.messages import Message
+
+FEWEST_LANES = 2
+LONGEST_SHOWN = 2000  # characters of a prompt in each lane; what is sent and exported is always the whole
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One finished exchange of a lane. `lane` is how it was asked; `retries` counts the answers thrown away."""
+
+    prompt: str
+    lane: Lane
+    result: LaneResult
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The exchange that is running in a lane. `text` is raw model output so far; `waits` is what it waits for."""
+
+    prompt: str
+    lane: Lane
+    retries: int = 0
+    waits: str = ""
+    began: bool = False
+    text: str = ""
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class LaneView:
+    """One column: the model in it, its finished turns, oldest first, and the one that is running, if any."""
+
+    model: Model | None = None
+    turns: tuple[Turn, ...] = ()
+    ask: Ask | None = None
+
+    @property
+    def last(self) -> Turn | None:
+        """The newest finished turn."""
+        return self.turns[-1] if self.turns else None
+
+
+@dataclass(frozen=True)
+class Board:
+    """All columns; the first `shown` of them are on the page. `diff` says whether differences are marked."""
+
+    lanes: tuple[LaneView, ...] = field(default_factory=lambda: (LaneView(),) * MOST_LANES)
+    shown: int = FEWEST_LANES
+    notes: tuple[str, ...] = ()
+    diff: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether any lane is running."""
+        return any(view.ask for view in self.lanes)
+
+    def change(self, place: int, view: LaneView) -> Board:
+        """This board with one lane replaced."""
+        return replace(self, lanes=(*self.lanes[:place], view, *self.lanes[place + 1 :]))
+
+
+def begin(board: Board, place: int, lane: Lane, prompt: str, retries: int = 0) -> Board:
+    """A lane starts to answer. A retry takes the place of the lane's last turn."""
+    view = board.lanes[place]
+    turns = view.turns[:-1] if retries else view.turns
+    return board.change(place, LaneView(lane.model, turns, Ask(prompt, lane, retries)))
+
+
+def apply(board: Board, event: CompareEvent) -> Board:
+    """The board after an event whose `lane` is a place on the board; a lane that is not running ignores it."""
+    if isinstance(event, Note):
+        return board if event.text in board.notes else replace(board, notes=(*board.notes, event.text))
+    view = board.lanes[event.lane]
+    if view.ask is None:
+        return board
+    match event:
+        case LaneWaits():
+            ask = replace(view.ask, waits=event.what)
+        case LaneBegan():
+            ask = replace(view.ask, began=True, waits="")
+        case LanePiece():
+            ask = replace(view.ask, text=view.ask.text + event.text, tokens=event.tokens, waits="")
+        case LaneEnded():
+            turn = Turn(view.ask.prompt, view.ask.lane, event.result, view.ask.retries)
+            return board.change(event.lane, LaneView(view.model, (*view.turns, turn)))
+    return board.change(event.lane, replace(view, ask=ask))
+
+
+def history(view: LaneView, without_last: bool = False) -> list[Message]:
+    """The lane's own earlier turns as messages; turns that failed or said nothing are left out."""
+    messages = []
+    for turn in view.turns[:-1] if without_last else view.turns:
+        if turn.result.error is None and turn.result.text.strip():
+            messages += [Message("user", turn.prompt), Message("assistant", turn.result.text)]
+    return messages
+
+
+def chat(view: LaneView) -> list[dict]:
+    """The lane as a Chatbot's value. Text goes in as a block: Gradio strips the indentation of plain strings."""
+    said = []
+    for turn in view.turns:
+        said.append(bubble("user", shortened(turn.prompt)))
+        if turn.result.text:
+            said.append(bubble("assistant", turn.result.text))
+    if view.ask:
+        said.append(bubble("user", shortened(view.ask.prompt)))
+        if view.ask.text:
+            said.append(bubble("assistant", view.ask.text))
+    return said
+
+
+def shortened(prompt: str) -> str:
+    """The prompt as a lane repeats it: the browser would draw a very long one again at every beat."""
+    if len(prompt) <= LONGEST_SHOWN:
+        return prompt
+    return f"{prompt[:LONGEST_SHOWN]}…\n\n({len(prompt):,} characters in all)"
+
+
+def bubble(role: str, text: str) -> dict:
+    """One message in the shape that the Chatbot leaves untouched."""
+    return {"role": role, "content": [{"type": "text", "text": text}]}

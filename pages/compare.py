@@ -1,0 +1,131 @@
+"""The Compare tab: one prompt, two to eight lanes side by side, figures under each and proof that it was fair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gradio as gr
+from gradio.components import Component
+
+from engine.catalog import all_models
+from engine.compare import MOST_LANES
+from pages import moves
+from pages.cards import LaneCard, arrangement_row, composer, lane_card, tools
+from pages.desk import Desk
+from pages.form import LABELS, SHARED, Fields, setting_fields
+from pages.hosted import endpoint_form
+from pages.launch import Launch
+from pages.presets import PRESETS
+from pages.preview import preview, show_preview
+from pages.remote import compare
+
+TITLE = "Compare"
+STREAMS = 32  # comparisons and retries that stream at once; each holds a thread for one beat at a time
+INSTANT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "undocumented"}
+STREAMING: dict[str, Any] = {
+    "concurrency_limit": STREAMS,
+    "concurrency_id": "compare",
+    "show_progress": "hidden",
+    "api_visibility": "undocumented",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """What most events need: the visitor's desk, the lanes, the shared settings, and what a view fills."""
+
+    desk: gr.State
+    cards: list[LaneCard]
+    shared: Fields
+    proof: gr.HTML
+    status: gr.HTML
+
+    @property
+    def view(self) -> list[Component]:
+        """The outputs of moves.show."""
+        return [*(part for card in self.cards for part in (card.head, card.chat, card.foot)), self.proof, self.status]
+
+    @property
+    def columns(self) -> list[gr.Column]:
+        """The outputs of moves.columns."""
+        return [card.column for card in self.cards]
+
+    @property
+    def settings(self) -> list[Component]:
+        """The shared fields in the order of SHARED."""
+        return [self.shared[name] for name in SHARED]
+
+
+def build(launch: Launch) -> None:
+    """Lay out the tab inside the current Blocks and wire it."""
+    arrangement = PRESETS["Base vs tuned"](all_models())
+    desk = gr.State(Desk([placement.model for placement in arrangement.lanes]))
+    presets, fewer, more = arrangement_row()
+    with gr.Row(elem_classes="lanes"):
+        views = desk.value.board.lanes
+        cards = [lane_card(place, arrangement, views[place], launch) for place in range(MOST_LANES)]
+    proof = gr.HTML(elem_id="proof")
+    with gr.Column(elem_id="composer"):
+        prompt, send, stop, clear = composer()
+        status = gr.HTML(elem_id="status")
+    diff, downloads, box = tools()
+    with gr.Accordion("Shared settings", open=False, elem_classes="settings"):
+        written = gr.HTML(preview(arrangement.style, "", ""), elem_id="preview")
+        shared = setting_fields("shared", arrangement.style)
+    if launch.mode != "visitor":
+        endpoint_form(desk, [card.model for card in cards], launch)
+
+    table = Table(desk, cards, shared, proof, status)
+    wire_composer(table, prompt, send, stop, clear)
+    wire_arrangement(table, presets, fewer, more)
+    wire_tools(table, diff, downloads, box)
+    wire_preview(table, prompt, written)
+    for place in range(MOST_LANES):
+        wire_lane(table, place)
+    gr.api(compare, api_name="compare", concurrency_limit=STREAMS, concurrency_id="compare")
+
+
+def wire_composer(table: Table, prompt: gr.Textbox, send: gr.Button, stop: gr.Button, clear: gr.Button) -> None:
+    """Send, Stop all and Clear."""
+    of_lanes = [part for card in table.cards for part in card.inputs]
+    inputs = [table.desk, prompt, *table.settings, *of_lanes]
+    send.click(moves.send, inputs, [prompt, *table.view], **STREAMING)
+    stop.click(moves.stop(None), [table.desk], None, **INSTANT)
+    clear.click(moves.clear, [table.desk], table.view, **INSTANT)
+
+
+def wire_arrangement(table: Table, presets: dict[str, gr.Button], fewer: gr.Button, more: gr.Button) -> None:
+    """Presets, and lanes more or fewer."""
+    more.click(moves.more, [table.desk], [*table.columns, *table.view], **INSTANT)
+    fewer.click(moves.fewer, [table.desk], [*table.columns, *table.view], **INSTANT)
+    models, styles = [card.model for card in table.cards], [card.fields["style"] for card in table.cards]
+    gr.on(None, moves.offer, None, models, **INSTANT)  # runs may have made models since the server started
+    outputs = [table.shared["style"], *models, *styles, *table.columns, *table.view]
+    for name, button in presets.items():
+        button.click(moves.preset(name), [table.desk], outputs, **INSTANT)
+
+
+def wire_tools(table: Table, diff: gr.Checkbox, downloads: dict[str, gr.Button], box: gr.Textbox) -> None:
+    """Differences and downloads."""
+    diff.input(moves.mark_differences, [table.desk, diff], table.view, **INSTANT)
+    for name, button in downloads.items():
+        made = button.click(moves.export(name), [table.desk], box, **INSTANT)
+        made.success(None, [box], None, js="(file) => { window.diptych.save(file); return []; }")
+
+
+def wire_preview(table: Table, prompt: gr.Textbox, written: gr.HTML) -> None:
+    """What a model will read, whenever the style or the words change."""
+    style, system = cast(gr.Dropdown, table.shared["style"]), cast(gr.Textbox, table.shared["system"])
+    gr.on([style.change, system.change, prompt.blur], show_preview, [style, system, prompt], written, **INSTANT)
+
+
+def wire_lane(table: Table, place: int) -> None:
+    """The buttons and the picker of one lane, and its own settings, which begin as the shared ones."""
+    card = table.cards[place]
+    card.stop.click(moves.stop(place), [table.desk], None, **INSTANT)
+    card.retry.click(moves.retry(place), [table.desk, *table.settings, *card.inputs], table.view, **STREAMING)
+    card.model.input(moves.pick(place), [table.desk, card.model], card.head, **INSTANT)
+    names = [name for name in LABELS if name != "style"]  # the style has a choice of its own for "as shared"
+    common, own = [table.shared[name] for name in names], [card.fields[name] for name in names]
+    card.own.input(None, common, own, js="(...values) => values")

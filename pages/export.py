@@ -1,0 +1,90 @@
+"""The Compare tab's results as JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from engine.data.exports import cell as text_cell
+from pages.board import Board
+from pages.render import stats_line
+
+
+def rows(board: Board) -> list[dict[str, Any]]:
+    """One flat row for each finished turn of each lane on the page. Keys of endpoints are not part of it."""
+    found = []
+    for number, view in enumerate(board.lanes[: board.shown], 1):
+        for at, turn in enumerate(view.turns, 1):
+            result, lane = turn.result, turn.lane
+            row = {"turn": at, "lane": number, "model": result.model, "adapter": result.adapter}
+            row |= {"prompt": turn.prompt, "answer": result.text, "end": result.end, "error": result.error}
+            row |= {"tokens": result.tokens, "seconds": result.seconds}
+            row |= {"first_token_seconds": result.first_token_seconds, "retries": turn.retries}
+            row |= {"tokens_per_second": result.tokens_per_second, "logit_difference": result.logit_difference}
+            row |= {"style": lane.style, "system": lane.system, "rendered_prompt": result.prompt}
+            row |= {"prompt_tokens": result.prompt_tokens, "cut_tokens": result.cut_tokens}
+            row |= asdict(lane.sampling) | {"stop": list(lane.sampling.stop)}
+            found.append(row)
+    return sorted(found, key=lambda row: (row["turn"], row["lane"]))
+
+
+def as_json(board: Board) -> str:
+    """A format number, notes, and the rows."""
+    data = {"format": 1, "made_by": "Diptych", "notes": list(board.notes), "results": rows(board)}
+    return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+
+
+def as_csv(board: Board) -> str:
+    """The rows for a spreadsheet: numbers stay numbers, text can never be run as a formula."""
+    found = rows(board)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(found[0]) if found else [], lineterminator="\r\n")
+    writer.writeheader()
+    for row in found:
+        writer.writerow({name: cell(value) for name, value in row.items()})
+    return out.getvalue()
+
+
+def cell(value: Any) -> Any:
+    """A value as a cell: text that a spreadsheet might take for a formula gets an apostrophe in front."""
+    if isinstance(value, list):
+        value = json.dumps(value, ensure_ascii=False) if value else ""
+    return text_cell(value) if isinstance(value, str) else value
+
+
+def as_markdown(board: Board) -> str:
+    """A page to paste into notes: each prompt, then each lane's answer in a fence that its text cannot close."""
+    parts = ["# Diptych comparison\n", *(f"> {note}\n" for note in board.notes)]
+    views = board.lanes[: board.shown]
+    for at in range(max((len(view.turns) for view in views), default=0)):
+        asked = next(view.turns[at].prompt for view in views if len(view.turns) > at)
+        parts.append(f"## Prompt {at + 1}\n\n{fenced(asked)}\n")
+        for number, view in enumerate(views, 1):
+            if len(view.turns) > at:
+                turn = view.turns[at]
+                figures = turn.result.error or stats_line(turn.result)
+                adapter = f" (adapter {turn.result.adapter})" if turn.result.adapter else ""
+                retried = f" · retried, seed {turn.result.seed}" if turn.retries else ""
+                parts.append(f"### Lane {number}: {turn.result.model}{adapter}\n\n{fenced(turn.result.text)}\n")
+                parts.append(f"{figures}{retried}\n")
+    return "\n".join(parts)
+
+
+def fenced(text: str) -> str:
+    """The text in a fence longer than any run of backticks in it."""
+    fence = "`" * 3
+    while fence in text:
+        fence += "`"
+    return f"{fence}\n{text}\n{fence}"
+
+
+# what a button says: (file name's end, media type, maker)
+FORMATS: dict[str, tuple[str, str, Callable[[Board], str]]] = {
+    "JSON": ("json", "application/json", as_json),
+    "CSV": ("csv", "text/csv", as_csv),
+    "Markdown": ("md", "text/markdown", as_markdown),
+}

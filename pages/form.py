@@ -1,0 +1,126 @@
+"""The settings of a lane as form fields, and how filled-in fields become lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from engine.access import Visitor, require
+from engine.catalog import Model, all_models, find
+from engine.compare import Lane
+from engine.errors import Problem
+from engine.messages import Sampling
+from engine.prompts import styles
+from pages.desk import Desk
+
+DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Sampling)}
+LABELS = {
+    "temperature": "Temperature",
+    "top_p": "Top-p",
+    "top_k": "Top-k",
+    "repetition_penalty": "Repetition penalty",
+    "max_tokens": "Token limit",
+    "seed": "Seed",
+    "stop": "Stop strings",
+    "system": "System prompt",
+    "style": "Prompt style",
+}
+WHOLE = frozenset({"top_k", "max_tokens", "seed"})
+SHARED = tuple(LABELS)  # the order in which the shared fields reach a handler
+PER_LANE = ("model", "own", *LABELS)  # and those of each lane
+AS_SHARED = ""
+
+Fields = dict[str, Component]
+
+
+def setting_fields(of: str, style: str, may_share: bool = False) -> Fields:
+    """One field for each name in LABELS, in that order. `of` ('shared', 'lane-1') begins their element ids."""
+    titles = [("As in the shared settings", AS_SHARED)] * may_share
+    titles += [(each.title, name) for name, each in styles().items()]
+    made: Fields = {"style": gr.Dropdown(titles, value=style, label=LABELS["style"], elem_id=f"{of}-style")}
+    if may_share:
+        made["own"] = gr.Checkbox(label="Own system prompt and sampling", elem_id=f"{of}-own")
+    made["system"] = gr.Textbox(
+        label=LABELS["system"], lines=2, max_lines=6, placeholder="None", elem_id=f"{of}-system"
+    )
+    with gr.Row():
+        made["temperature"] = slider("temperature", 0, 2, "0 always takes the likeliest token", of)
+        made["top_p"] = slider("top_p", 0.05, 1, "1 switches it off", of)
+        made["repetition_penalty"] = slider("repetition_penalty", 1, 2, "1 switches it off", of)
+    with gr.Row():
+        made["max_tokens"] = whole("max_tokens", 1, "the longest answer", of)
+        made["seed"] = whole("seed", 0, "same seed, same draw", of)
+        made["top_k"] = whole("top_k", 0, "0 switches it off", of)
+    made["stop"] = gr.Textbox(
+        label=LABELS["stop"], lines=2, placeholder="One per line; \\n is a new line", elem_id=f"{of}-stop"
+    )
+    return made
+
+
+def slider(name: str, least: float, most: float, info: str, of: str) -> Component:
+    """A field for a number within limits."""
+    return gr.Slider(
+        least, most, DEFAULTS[name], step=0.05, label=LABELS[name], info=info, elem_id=f"{of}-{name}", min_width=150
+    )
+
+
+def whole(name: str, least: int, info: str, of: str) -> Component:
+    """A field for a whole number."""
+    return gr.Number(
+        DEFAULTS[name],
+        label=LABELS[name],
+        precision=0,
+        minimum=least,
+        info=info,
+        elem_id=f"{of}-{name}",
+        min_width=100,
+    )
+
+
+def lanes_from(values: Sequence[Any], count: int, desk: Desk, visitor: Visitor) -> list[Lane]:
+    """The first `count` lanes from the values of SHARED and then of PER_LANE for each lane. Raises Problem."""
+    shared, rest = values[: len(SHARED)], values[len(SHARED) :]
+    size = len(PER_LANE)
+    return [lane_from(shared, rest[place * size : (place + 1) * size], place, desk, visitor) for place in range(count)]
+
+
+def lane_from(shared: Sequence[Any], own: Sequence[Any], place: int, desk: Desk, visitor: Visitor) -> Lane:
+    """One lane from the values of SHARED and of PER_LANE. Raises Problem that names the lane."""
+    common, mine = dict(zip(SHARED, shared, strict=True)), dict(zip(PER_LANE, own, strict=True))
+    of = f"lane {place + 1}"
+    model, key = resolve(mine["model"], of, desk, visitor)
+    values, whose = (mine, of) if mine["own"] else (common, "all lanes")
+    style = mine["style"] if mine["style"] != AS_SHARED else common["style"]
+    return Lane(model, style, values["system"] or "", sampling(values, whose), key=key)
+
+
+def sampling(values: Mapping[str, Any], whose: str) -> Sampling:
+    """The filled-in values as a Sampling. Raises Problem with every complaint, each naming whose field it is."""
+    numbers = [name for name in DEFAULTS if name != "stop"]
+    if empty := [LABELS[name] for name in numbers if values[name] is None]:
+        raise Problem(f"Fill in {', '.join(empty)} in the settings of {whose}.")
+    lines = (line.replace("\\n", "\n") for line in (values["stop"] or "").splitlines())
+    drawn: dict[str, Any] = {name: int(values[name]) if name in WHOLE else float(values[name]) for name in numbers}
+    made = Sampling(**drawn, stop=tuple(line for line in lines if line))
+    if problems := made.problems():
+        raise Problem(f"In the settings of {whose}: {' '.join(problems)}")
+    return made
+
+
+def resolve(name: str | None, of: str, desk: Desk, visitor: Visitor) -> tuple[Model, str | None]:
+    """The model of that name and its key: from the list, this visitor's endpoints, or (owners only) anywhere."""
+    name = (name or "").strip()
+    if not name:
+        raise Problem(f"Choose a model for {of}.")
+    if name in desk.endpoints:
+        require(visitor, "use endpoint")
+        return desk.endpoints[name]
+    for model in all_models():
+        if model.name == name:
+            return model, None
+    require(visitor, "add model")
+    return find(name), None

@@ -1,0 +1,69 @@
+"""Ready arrangements of lanes: base vs tuned, base vs prompt vs tuned, a base and its adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.catalog import Model
+from engine.errors import Problem
+
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A model in a lane; `style` is None where the shared prompt style holds."""
+
+    model: Model
+    style: str | None = None
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Lanes from left to right and the prompt style that they share."""
+
+    lanes: tuple[Placement, ...]
+    style: str
+
+
+def base_and_tuned(models: Sequence[Model]) -> Arrangement:
+    """The same question in the same words for a base and for its tuned self."""
+    base, adapters = family(models)
+    return Arrangement((Placement(base), Placement(adapters[0])), shared_style(adapters[0]))
+
+
+def base_prompt_and_tuned(models: Sequence[Model]) -> Arrangement:
+    """What a good prompt alone does for the base, between the bare base and the tuned model."""
+    base, adapters = family(models)
+    lanes = (Placement(base, PLAIN), Placement(base), Placement(adapters[0]))
+    return Arrangement(lanes, shared_style(adapters[0]))
+
+
+def base_and_adapters(models: Sequence[Model]) -> Arrangement:
+    """The base beside up to three adapters on it, each asked in the style it was trained with."""
+    base, adapters = family(models)
+    style = shared_style(adapters[0])
+    tuned = [Placement(a, None if shared_style(a) == style else shared_style(a)) for a in adapters[:3]]
+    return Arrangement((Placement(base), *tuned), style)
+
+
+def family(models: Sequence[Model]) -> tuple[Model, list[Model]]:
+    """The first listed base that has adapters, and them. Raises Problem when there is none."""
+    for base in models:
+        adapters = [m for m in models if m.adapter and (m.base, m.revision) == (base.base, base.revision)]
+        if base.adapter is None and base.endpoint is None and adapters:
+            return base, adapters
+    raise Problem("The list of models holds no base together with an adapter of its own, which this preset needs.")
+
+
+def shared_style(model: Model) -> str:
+    """The style a model was trained with, or plain."""
+    return model.style or PLAIN
+
+
+PRESETS: dict[str, Callable[[Sequence[Model]], Arrangement]] = {
+    "Base vs tuned": base_and_tuned,
+    "Base vs prompt vs tuned": base_prompt_and_tuned,
+    "Base and its adapters": base_and_adapters,
+}

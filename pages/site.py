@@ -1,0 +1,110 @@
+"""The whole page, from PAGES: header, banner, tabs; and how Gradio is told to serve it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from engine.errors import Problem
+from engine.settings import ASSETS, settings
+from pages import PAGES
+from pages.guard import Guard
+from pages.launch import Launch
+from pages.theme import theme
+
+log = logging.getLogger(__name__)
+WARM_AFTER = 2.0  # seconds; the first page and its files should not compete with importing torch for the processor
+HEADER = """<header class="masthead"><svg viewBox="0 0 34 28" aria-hidden="true">
+<rect x="1" y="1" width="13" height="26" rx="1.5"/><rect x="20" y="1" width="13" height="26" rx="1.5"/>
+<path d="M14 8h6M14 20h6"/></svg><div><h1>Diptych</h1>
+<p>A base model and its fine-tuned self, side by side.</p></div></header>"""
+BANNER = """<p class="banner" role="note"><strong>Open demo.</strong> {why}Everybody may compare the models in
+the list; adding models or endpoints is for an owner who logs in (<code>--auth</code> or the secret
+<code>DIPTYCH_AUTH</code>).</p>"""
+
+
+def site(launch: Launch) -> gr.Blocks:
+    """The app's Blocks."""
+    with gr.Blocks(title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as blocks:
+        gr.HTML(HEADER, padding=False)
+        if launch.mode == "visitor":
+            why = "This Space has no owner set. " if launch.on_space else ""
+            gr.HTML(BANNER.format(why=why))
+        with gr.Tabs():
+            for page in PAGES:
+                with gr.Tab(page.title, id=page.title.lower()):
+                    page.build(launch)
+    return blocks.queue(max_size=64, default_concurrency_limit=8, api_open=False)
+
+
+def serve(blocks: gr.Blocks, launch: Launch, **options: Any) -> str:
+    """Start the server and return at once with the page's address; `options` go to Gradio's launch().
+
+    Raises Problem when the port is taken.
+    """
+    hosts: set[str] = set()
+    guard = Middleware(Guard, launch=launch, hosts=hosts)
+    try:
+        _, local, shared = launched(blocks, launch, guard, **options)
+    except OSError as error:
+        raise Problem(
+            f"Port {launch.port} of {launch.host} cannot be used ({error}). Choose another with --port."
+        ) from error
+    if shared:
+        hosts.add(urlsplit(shared).hostname or "")
+    elif launch.share:
+        log.warning("there is no share link: gradio.live could not be reached. The page works without it.")
+    return shared or local
+
+
+def launched(blocks: gr.Blocks, launch: Launch, guard: Middleware, **options: Any) -> tuple[Any, str, str | None]:
+    """Gradio's launch() with everything off that Diptych does not use: (app, local address, share link)."""
+    return blocks.launch(
+        server_name=launch.host,
+        server_port=launch.port or None,
+        share=launch.share,
+        auth=launch.auth,
+        auth_message="This Diptych belongs to somebody. Log in to use it.",
+        app_kwargs={"middleware": [guard]},
+        theme=theme(),
+        css_paths=ASSETS / "style.css",
+        js=(ASSETS / "page.js").read_text(encoding="utf-8"),
+        favicon_path=ASSETS / "favicon.png",
+        show_error=False,
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        ssr_mode=False,
+        pwa=False,
+        strict_cors=True,
+        allowed_paths=[],
+        blocked_paths=[str(settings().home)],
+        max_file_size=settings().max_upload,
+        state_session_capacity=500,
+        footer_links=[],
+        quiet=True,
+        prevent_thread_lock=True,
+        **options,
+    )
+
+
+def warm_later() -> None:
+    """Load the first model in the background, once the page had its turn."""
+    timer = threading.Timer(WARM_AFTER, warm)
+    timer.daemon = True
+    timer.start()
+
+
+def warm() -> None:
+    """Import torch and load the first model; the first Send does it itself where this fails."""
+    try:
+        from engine.pool import warm as warm_pool
+
+        warm_pool()
+    except Exception:
+        log.exception("the first model could not be loaded ahead of time")

@@ -1,0 +1,149 @@
+"""What the Fine-tune tab does: fill the form, reckon memory, start, stop, resume, rename, delete, look."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+
+from engine import jobs
+from engine.access import Visitor
+from engine.catalog import find
+from engine.errors import Problem
+from engine.jobs import Job, all_jobs
+from engine.recipe import KNOBS, fitted, from_mapping, preset
+from engine.settings import machine_memory
+from engine.teaching.shape import count_parameters, shape_of
+from pages import teach_render as render
+from pages.parts import asks, visitor
+from pages.teach_form import OUTSIDE, SIZES, examples, recipe_from
+from pages.teach_memory import memory_chart
+
+VIEW = ("list", "choice", "others", "line", "plot", "answers", "table", "log", "stop", "resume", "delete")
+
+
+def seen_by(who: Visitor) -> list[Job]:
+    """The runs that a person may see: all for owners; visitors of an open demo start none and see none."""
+    return all_jobs() if who.mode != "visitor" else []
+
+
+@asks("see jobs")
+def fill(request: gr.Request, name: str) -> list[Any]:
+    """A preset's values for every knob that it decides, and what it is for."""
+    values = asdict(preset(name))
+    return [render.about_recipe(name), *(values[knob] for knob in KNOBS if knob not in OUTSIDE)]
+
+
+@asks("see jobs")
+def offer(request: gr.Request) -> gr.Dropdown:
+    """The examples that there are now: the Data tab may have kept new ones since the page was opened."""
+    return gr.Dropdown(choices=examples(visitor(request).mode != "visitor"))
+
+
+@asks("see jobs")
+def reckon(request: gr.Request, *sizes: Any) -> str:
+    """The memory chart for the fields of SIZES."""
+    values = dict(zip(SIZES, sizes, strict=True))
+    if any(value is None for value in values.values()):
+        return '<p class="quiet">Fill in the fields under Advanced to see the memory.</p>'
+    recipe = from_mapping({**values, "learning_rate": 1.0})
+    try:
+        model = find(recipe.model)
+        return memory_chart(shape_of(model, recipe), recipe, float(machine_memory()))
+    except Problem as problem:
+        return f'<p class="quiet">{render.escape(str(problem))}</p>'
+
+
+@asks("see jobs")
+def fits(request: gr.Request, *values: Any) -> str:
+    """What Start will change in the recipe for a model of this size, before it is pressed."""
+    try:
+        recipe = from_mapping({name: value for name, value in zip(KNOBS, values, strict=True) if value is not None})
+        _, reason = fitted(recipe, count_parameters(find(recipe.model)) or 10**9)
+    except Problem:
+        return ""
+    return f'<p class="note">{render.escape(reason)}</p>' if reason else ""
+
+
+@asks("train")
+def start(request: gr.Request, ticket: str, upload: str | None, *values: Any) -> tuple[str, str]:
+    """Start a job; the ticket of this press of the button makes a second click the same job."""
+    owner = visitor(request).name
+    job = jobs.start(recipe_from(values, upload), owner, request=f"{request.session_hash}-{ticket}")
+    return uuid.uuid4().hex, job.id
+
+
+def move(action: str, act: Callable[[Job], Any]) -> Callable[[gr.Request, str | None], None]:
+    """A handler that does something with the chosen run."""
+
+    @asks(action)
+    def handler(request: gr.Request, run: str | None) -> None:
+        act(chosen(visitor(request), run))
+
+    return handler
+
+
+stop = move("stop job", jobs.stop)
+resume = move("train", jobs.resume)
+delete = move("delete run", jobs.delete)
+
+
+@asks("delete run")
+def rename(request: gr.Request, run: str | None, name: str) -> str:
+    """Give the chosen run another name; the field is emptied."""
+    jobs.rename(chosen(visitor(request), run), name)
+    return ""
+
+
+@asks("see jobs")
+def reuse(request: gr.Request, run: str | None) -> list[Any]:
+    """The chosen run's values for every field but its examples, so that a change of them starts another run."""
+    values = chosen(visitor(request), run).recipe
+    return [values.get(name, knob.default) for name, knob in KNOBS.items() if name != "data"]
+
+
+def chosen(who: Visitor, run: str | None) -> Job:
+    """The run of that id. Raises Problem."""
+    for job in seen_by(who):
+        if job.id == run:
+            return job
+    raise Problem("Choose a run first.")
+
+
+@asks("see jobs")
+def look(request: gr.Request, run: str | None, others: list[str] | None, last: dict[str, Any]) -> list[Any]:
+    """Everything that shows runs, read from their folders; what has not changed is left alone on the page."""
+    found = seen_by(visitor(request))
+    job = next((each for each in found if each.id == run), found[0] if found else None)
+    overlaid = [each for each in found if each.id in (others or []) and each is not job]
+    names = [(f"{each.name} ({render.when(each.record.get('created'))})", each.id) for each in found]
+    kept = [each.id for each in overlaid]
+    view = {
+        "list": render.runs_table(found),
+        "choice": (names, job.id if job else None),
+        "others": (names, kept),
+        "line": render.headline(job),
+        "plot": render.points([*([job] if job else []), *overlaid]),
+        "answers": render.answers(job),
+        "table": render.before_after(job),
+        "log": render.log_tail(job),
+        "stop": bool(job and not job.over),
+        "resume": bool(job and job.over and job.state != "done"),
+        "delete": bool(job and job.over),
+    }
+    return [view, *(gr.skip() if last.get(part) == view[part] else update(part, view[part]) for part in VIEW)]
+
+
+def update(part: str, value: Any) -> Any:
+    """A part of the view as its component takes it."""
+    if part in ("choice", "others"):
+        return gr.Dropdown(choices=value[0], value=value[1])
+    if part == "plot":
+        import pandas
+
+        # an empty plot draws a legend from minus to plus infinity
+        return gr.LinePlot(value=pandas.DataFrame(value), visible=bool(value["step"]))
+    return gr.Button(interactive=value) if part in ("stop", "resume", "delete") else value

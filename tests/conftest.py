@@ -1,0 +1,38 @@
+"""Fixtures of the whole suite: a home folder of its own, tiny models, a pool that starts empty."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["DIPTYCH_HOME"] = tempfile.mkdtemp(prefix="diptych-test-home-")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from engine.settings import prepare_process
+
+prepare_process()
+
+import pytest  # noqa: E402
+
+from tests.engine.fixtures import pairs, runs, school, toy  # noqa: E402, F401
+from tests.tiny import make_tiny_llama  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random two-layer Llama that has a chat template."""
+    return make_tiny_llama(tmp_path_factory.mktemp("models") / "tiny", hidden=64, layers=3)
+
+
+@pytest.fixture
+def empty_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """A pool of 1 GB in place of the server's own, closed at the end."""
+    from engine import local
+    from engine.pool import Pool
+
+    made = Pool(2**30)
+    monkeypatch.setattr(local, "pool", lambda: made)
+    yield made
+    made.close()

@@ -1,0 +1,178 @@
+"""The decode loop against transformers' own generate: rows come and go and change nothing for one another."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from engine.decode import DecodeLoop
+from engine.errors import Problem
+from engine.messages import Begin, Piece
+from tests.engine.rows import ARCHITECTURES, TOKENIZER, VOCABULARY, end, greedy, network, request, run, tokens
+
+LENGTHS = (5, 23, 2, 60, 11, 1, 33)
+LIMITS = (30, 12, 70, 20, 120, 5, 40)
+GAPS = (0, 0.01, 0.02, 0, 0.03, 0, 0.02)
+
+
+def prompts() -> list[list[int]]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(7, VOCABULARY, (n,), generator=generator).tolist() for n in LENGTHS]
+
+
+@pytest.fixture
+def loop() -> Iterator[DecodeLoop]:
+    made = DecodeLoop(network(), TOKENIZER, 512)
+    made.stop_tokens = frozenset()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_rows_that_join_and_leave_get_what_generate_gives_alone(kind: str) -> None:
+    model = network(kind)
+    expected = [greedy(model, prompt, limit) for prompt, limit in zip(prompts(), LIMITS, strict=True)]
+    assert len({tuple(answer) for answer in expected}) == len(expected), "the test needs different answers"
+    loop = DecodeLoop(model, TOKENIZER, 512)
+    loop.stop_tokens = frozenset()
+    asked = [request(prompt, max_tokens=limit) for prompt, limit in zip(prompts(), LIMITS, strict=True)]
+    assert [tokens(events) for events in run(loop, asked, GAPS)] == expected
+    loop.close()
+
+
+def test_many_short_rows_share_steps(loop: DecodeLoop) -> None:
+    asked = [request(prompts()[i % 7], max_tokens=20) for i in range(40)]
+    events = [[] for _ in asked]
+    rows = loop.submit(asked, [one.append for one in events])
+    for row in rows:
+        assert row.over.wait(60)
+    assert all(len(tokens(one)) == 20 for one in events)
+    assert loop.steps < 3 * 20, "rows did not share steps"
+
+
+@pytest.mark.parametrize("top_k", [0, 20])
+def test_a_seed_gives_the_same_text_alone_and_among_others(loop: DecodeLoop, top_k: int) -> None:
+    asked = [
+        request(p, temperature=1.1, top_p=0.9, top_k=top_k, seed=i, max_tokens=30, repetition_penalty=1 + 0.1 * (i % 2))
+        for i, p in enumerate(prompts())
+    ]
+    alone = [tokens(run(loop, [one])[0]) for one in asked]
+    assert [tokens(events) for events in run(loop, asked, GAPS)] == alone
+
+
+def test_another_seed_gives_another_text(loop: DecodeLoop) -> None:
+    texts = {tuple(tokens(run(loop, [request(prompts()[0], temperature=1.5, top_p=1, seed=s)])[0])) for s in range(4)}
+    assert len(texts) == 4
+
+
+def test_stop_tokens_end_a_row_and_are_not_shown(loop: DecodeLoop) -> None:
+    free = tokens(run(loop, [request(prompts()[0], max_tokens=20)])[0])
+    loop.stop_tokens = frozenset({free[7]})
+    events = run(loop, [request(prompts()[0], max_tokens=20)])[0]
+    cut = free.index(free[7])
+    assert tokens(events) == free[:cut]
+    assert end(events).reason == "stop" and end(events).usage.completion_tokens == cut
+
+
+def test_stop_strings_end_a_row_and_are_not_shown(loop: DecodeLoop) -> None:
+    asked = request(prompts()[1], temperature=1.0, max_tokens=60)
+    text = "".join(e.text for e in run(loop, [asked])[0] if isinstance(e, Piece))
+    stop = text[20:23]
+    events = run(loop, [request(prompts()[1], temperature=1.0, max_tokens=60, stop=(stop,))])[0]
+    assert "".join(e.text for e in events if isinstance(e, Piece)) == text[: text.index(stop)]
+    assert end(events).reason == "stop"
+
+
+def test_a_stopped_row_ends_at_once_and_its_neighbour_goes_on(loop: DecodeLoop) -> None:
+    first: list = []
+    second: list = []
+    enough = threading.Event()
+
+    def watch(event: object) -> None:
+        first.append(event)
+        if len(first) == 10:
+            enough.set()
+
+    asked = [request(prompts()[0], max_tokens=480), request(prompts()[1], max_tokens=60)]
+    rows = loop.submit(asked, [watch, second.append])
+    assert enough.wait(30)
+    rows[0].stop()
+    assert rows[0].over.wait(1), "a stopped row must end within a second"
+    assert rows[1].over.wait(30)
+    assert end(first).reason == "stopped" and 5 <= len(tokens(first)) < 480
+    assert tokens(second) == tokens(run(loop, [asked[1]])[0])
+
+
+def test_a_row_stopped_before_it_joined_never_computes(loop: DecodeLoop) -> None:
+    events: list = []
+    with loop._changed:  # holds the loop back until the row is stopped
+        row = loop.submit([request(prompts()[0])], [events.append])[0]
+        row.stopping = True
+    assert row.over.wait(5)
+    assert tokens(events) == [] and end(events).reason == "stopped"
+
+
+def test_a_row_ends_where_the_context_ends(loop: DecodeLoop) -> None:
+    events = run(loop, [request([9] * 500, max_tokens=1000)])[0]
+    assert len(tokens(events)) == 12 and end(events).reason == "length"
+
+
+def test_logits_that_are_no_numbers_fail_in_words_and_only_that_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = DecodeLoop(network(), TOKENIZER, 512)
+    real = loop._forward
+
+    def broken(ids: torch.Tensor, *rest: object) -> torch.Tensor:
+        logits = real(ids, *rest)
+        logits[ids[:, -1] == 42] = float("nan")
+        return logits
+
+    monkeypatch.setattr(loop, "_forward", broken)
+    bad, good = run(loop, [request([5, 42]), request([5, 6], max_tokens=10)])
+    assert isinstance(bad[-1], Problem) and "not a number" in str(bad[-1])
+    assert len(tokens(good)) == 10
+    loop.close()
+
+
+def test_a_failing_pass_fails_its_rows_and_the_loop_lives_on(monkeypatch: pytest.MonkeyPatch, loop: DecodeLoop) -> None:
+    real = loop._forward
+    monkeypatch.setattr(loop, "_forward", lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError("no room")))
+    failed = run(loop, [request(prompts()[0])])[0]
+    assert isinstance(failed[-1], Problem) and "memory" in str(failed[-1])
+    monkeypatch.setattr(loop, "_forward", real)
+    assert len(tokens(run(loop, [request(prompts()[0], max_tokens=5)])[0])) == 5
+
+
+def test_more_rows_than_fit_wait_and_all_end(loop: DecodeLoop) -> None:
+    asked = [request(prompts()[i % 7], max_tokens=1 + i % 9) for i in range(150)]
+    assert [len(tokens(events)) for events in run(loop, asked)] == [1 + i % 9 for i in range(150)]
+
+
+def test_every_row_begins_with_its_begin_and_ends_once(loop: DecodeLoop) -> None:
+    events = run(loop, [request(prompts()[0], max_tokens=6)])[0]
+    assert isinstance(events[0], Begin)
+    assert sum(not isinstance(e, Begin | Piece) for e in events) == 1
+
+
+def test_log_probabilities_are_the_models_own(loop: DecodeLoop) -> None:
+    events = run(loop, [request(prompts()[0], max_tokens=8)])[0]
+    drawn = tokens(events)
+    told = [p for e in events if isinstance(e, Piece) for p in e.logprobs]
+    loop.adapters.use([None])
+    with torch.no_grad():
+        logits = loop.network(input_ids=torch.tensor([prompts()[0] + drawn])).logits[0].log_softmax(-1)
+    places = range(len(prompts()[0]) - 1, len(prompts()[0]) + 7)
+    expected = [logits[at, token].item() for at, token in zip(places, drawn, strict=True)]
+    assert told == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_closed_loop_ends_its_rows_and_takes_no_more() -> None:
+    loop = DecodeLoop(network(), TOKENIZER, 512)
+    events: list = []
+    row = loop.submit([request(prompts()[0], max_tokens=500)], [events.append])[0]
+    time.sleep(0.05)
+    loop.close()
+    assert row.over.is_set() and end(events).reason == "stopped"
+    with pytest.raises(Problem, match="unloaded"):
+        loop.submit([request(prompts()[0])], [events.append])

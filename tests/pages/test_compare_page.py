@@ -1,0 +1,364 @@
+"""The Compare tab over HTTP, with scripted comparisons: order, stop, retry, several visitors, trouble."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from engine.catalog import Model, all_models
+from engine.lanes import Lane
+from engine.messages import Sampling
+from pages.desk import Desk
+from pages.form import LABELS, PER_LANE, SHARED
+from tests.pages.scripted import Script, Stage, free_port
+
+Page = tuple[str, gr.Blocks]
+
+
+def event(blocks: gr.Blocks, name: str) -> Any:
+    return next(fn for fn in blocks.fns.values() if fn.api_name == name)
+
+
+class Guest:
+    """One visitor: a session of its own, and the form's values as the page would send them."""
+
+    def __init__(self, page: Page):
+        address, blocks = page
+        self.client = Client(address, verbose=False)
+        parts = [part for part in event(blocks, "send").inputs if not isinstance(part, gr.State)]
+        self.values = [part.value for part in parts][1:]
+
+    def put(self, lane: int | None, name: str, value: Any) -> None:
+        """Fill in a field of a lane (from 0), or a shared one."""
+        at = SHARED.index(name) if lane is None else len(SHARED) + lane * len(PER_LANE) + PER_LANE.index(name)
+        self.values[at] = value
+
+    def send(self, prompt: str) -> Any:
+        return self.client.submit(prompt, *self.values, api_name="/send")
+
+    def retry(self, lane: int) -> Any:
+        start = len(SHARED) + lane * len(PER_LANE)
+        values = self.values[: len(SHARED)] + self.values[start : start + len(PER_LANE)]
+        return self.client.submit(*values, api_name="/retry_lane" + (f"_{lane}" if lane else ""))
+
+    def stop(self, lane: int | None = None) -> None:
+        self.client.predict(api_name="/stop_lane" + ("" if lane is None else f"_{lane + 1}"))
+
+
+def lane_of(view: tuple, lane: int) -> tuple[str, list[str], str]:
+    """(heading, everything said, foot) of a lane in one streamed view of Send."""
+    head, said, foot = view[1 + 3 * lane : 4 + 3 * lane]
+    return head, [message["content"][0]["text"] for message in said], foot
+
+
+def wait_for(condition: Any, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def guest(page: Page) -> Guest:
+    return Guest(page)
+
+
+def test_both_lanes_stream_together_and_a_slow_one_holds_up_nobody(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script("a b c d", 0.03), "starter-shawgpt": Script("v w x y z", 0.15)}
+    job = guest.send("hi")
+    final = job.result(timeout=10)
+    views = job.outputs()
+    grown = [len("".join(lane_of(view, 0)[1][1:])) for view in views]
+    assert grown == sorted(grown) and len(set(grown)) > 2, "lane 1 did not grow step by step"
+    feet = [(lane_of(view, 0)[2], lane_of(view, 1)[2]) for view in views]
+    between = [one for one, other in feet if "finished by itself" in one and "so far" in other]
+    assert between, "lane 1 was not shown as done while lane 2 still spoke"
+    assert lane_of(final, 0)[1] == ["hi", "a b c d"] and lane_of(final, 1)[1] == ["hi", "v w x y z"]
+    assert "same rendered prompt" in final[-2] and "0123456789ab" in final[-2]
+    assert final[-1] == "Lane 1 done, lane 2 done"
+
+
+def test_base_and_tuned_are_asked_the_same(guest: Guest, stage: Stage):
+    guest.send("hi").result(timeout=10)
+    base, tuned = stage.started[0].lanes
+    assert base.model.adapter is None and tuned.model.adapter is not None
+    assert (base.style, base.system, base.sampling) == (tuned.style, tuned.system, tuned.sampling)
+    assert base.style == "shawgpt" and base.sampling == Sampling()
+
+
+def test_a_lane_can_have_settings_of_its_own(guest: Guest, stage: Stage):
+    for name, value in {"own": True, "temperature": 0.0, "stop": "END\n\\n\\n", "system": "Be brief."}.items():
+        guest.put(1, name, value)
+    guest.put(1, "style", "plain")
+    guest.send("hi").result(timeout=10)
+    base, tuned = stage.started[0].lanes
+    assert base.sampling == Sampling() and base.style == "shawgpt" and base.system == ""
+    assert tuned.sampling == Sampling(temperature=0.0, stop=("END", "\n\n"))
+    assert (tuned.style, tuned.system) == ("plain", "Be brief.")
+
+
+def test_fields_are_those_of_sampling():
+    assert set(LABELS) == set(Sampling.__dataclass_fields__) | {"style", "system"}
+
+
+def test_follow_up_goes_on_in_each_lane_with_its_own_history(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script("base says"), "starter-shawgpt": Script("tuned says")}
+    guest.send("one").result(timeout=10)
+    final = guest.send("two").result(timeout=10)
+    histories = [[m.content for m in history] for history in stage.started[1].histories]
+    assert histories == [["one", "base says"], ["one", "tuned says"]]
+    assert lane_of(final, 1)[1] == ["one", "tuned says", "two", "tuned says"]
+
+
+def test_stop_of_one_lane_leaves_the_other_running(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script(" ".join("abcdefghij"), 0.1), "starter-shawgpt": Script("x y z", 0.2)}
+    job = guest.send("hi")
+    wait_for(lambda: stage.started and stage.started[0].said[0] >= 2)
+    guest.stop(0)
+    final = job.result(timeout=10)
+    assert "stopped by you" in lane_of(final, 0)[2] and len(lane_of(final, 0)[1][1]) < 19
+    assert lane_of(final, 1)[1][1] == "x y z"
+
+
+def test_stop_all_ends_a_hanging_lane(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script("a b c"), "starter-shawgpt": Script("x y z", hangs_after=1)}
+    job = guest.send("hi")
+    wait_for(lambda: stage.started and 0 not in stage.started[0].open)
+    guest.stop()
+    final = job.result(timeout=5)
+    assert lane_of(final, 0)[1][1] == "a b c"
+    assert lane_of(final, 1)[1][1] == "x" and "stopped by you" in lane_of(final, 1)[2]
+
+
+@pytest.mark.parametrize("words", [0, 2])
+def test_failing_lane_is_a_card_of_its_own(guest: Guest, stage: Stage, words: int):
+    stage.scripts = {"starter": Script("a b c d", fails_after=words), "starter-shawgpt": Script("x y z")}
+    final = guest.send("hi").result(timeout=10)
+    assert "This lane failed." in lane_of(final, 0)[2] and "scripted server" in lane_of(final, 0)[2]
+    assert lane_of(final, 1)[1][1] == "x y z" and "failed" not in lane_of(final, 1)[2]
+    assert final[-1] == "Lane 1 failed, lane 2 done"
+
+
+def test_waiting_for_the_weights_is_told(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script("a", wait=0.3)}
+    job = guest.send("hi")
+    job.result(timeout=10)
+    assert any("loading the weights…" in lane_of(view, 0)[2] for view in job.outputs())
+
+
+def test_retry_asks_one_lane_again_with_another_seed_and_marks_it(guest: Guest, stage: Stage):
+    guest.send("hi").result(timeout=10)
+    stage.scripts = {"starter-shawgpt": Script("another answer")}
+    final = (None, *guest.retry(1).result(timeout=10))
+    again = stage.started[1]
+    assert [lane.model.name for lane in again.lanes] == ["starter-shawgpt"]
+    assert again.lanes[0].sampling.seed == 1 and again.prompt == "hi" and again.histories == [[]]
+    assert lane_of(final, 1)[1] == ["hi", "another answer"] and "retried, seed 1" in lane_of(final, 1)[2]
+    assert lane_of(final, 0)[1] == ["hi", "one two three four five"]
+
+
+def test_retry_after_a_failure_keeps_the_seed(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script(fails_after=0)}
+    guest.send("hi").result(timeout=10)
+    guest.retry(0).result(timeout=10)
+    assert stage.started[1].lanes[0].sampling.seed == 0
+
+
+def test_retry_while_the_other_lane_still_runs(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script("a b"), "starter-shawgpt": Script(" ".join("vwxyz" * 3), 0.1)}
+    job = guest.send("hi")
+    wait_for(lambda: stage.started and 0 not in stage.started[0].open)
+    time.sleep(0.2)
+    guest.retry(0).result(timeout=10)
+    final = job.result(timeout=10)
+    assert "retried" in lane_of(final, 0)[2] and lane_of(final, 1)[1][1] == " ".join("vwxyz" * 3)
+
+
+def test_two_visitors_do_not_mix(page: Page, stage: Stage):
+    one, other = Guest(page), Guest(page)
+    stage.scripts = {"starter": Script(" ".join("abcdefghij"), 0.1), "starter-shawgpt": Script("x")}
+    first = one.send("from one")
+    wait_for(lambda: len(stage.started) == 1)
+    second = other.send("from the other")
+    wait_for(lambda: len(stage.started) == 2 and stage.started[1].said[0] >= 1)
+    other.stop()
+    assert lane_of(first.result(timeout=10), 0)[1] == ["from one", "a b c d e f g h i j"]
+    assert lane_of(second.result(timeout=10), 0)[1][0] == "from the other"
+    assert "stopped by you" in lane_of(second.result(), 0)[2]
+
+
+def test_leaving_stops_the_rows_within_a_second(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script("a b c", hangs_after=1), "starter-shawgpt": Script("x y", hangs_after=1)}
+    job = guest.send("hi")
+    wait_for(lambda: stage.started and stage.started[0].said == [1, 1])
+    left = time.perf_counter()
+    job.cancel()
+    wait_for(lambda: stage.started[0].stopped_at is not None, 3)
+    assert stage.started[0].stopped_at - left < 1
+
+
+def refused(job: Any) -> str:
+    with pytest.raises(AppError) as caught:
+        job.result(timeout=10)
+    assert "Traceback" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n\t "])
+def test_empty_prompt_is_answered_with_a_sentence(guest: Guest, stage: Stage, prompt: str):
+    assert "Write a prompt first" in refused(guest.send(prompt))
+
+
+def test_bad_fields_are_named(guest: Guest, stage: Stage):
+    guest.put(None, "seed", None)
+    assert "Fill in Seed in the settings of all lanes." in refused(guest.send("hi"))
+    guest.put(None, "seed", 0)
+    guest.put(1, "model", "")
+    assert "Choose a model for lane 2." in refused(guest.send("hi"))
+    guest.put(1, "model", "no such model!")
+    assert "neither a model in the list" in refused(guest.send("hi"))
+
+
+def test_second_send_waits_for_the_first(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script("a b c", 0.3)}
+    job = guest.send("hi")
+    wait_for(lambda: bool(stage.started))
+    assert "still answering" in refused(guest.send("again"))
+    job.result(timeout=10)
+
+
+def test_a_bug_is_logged_and_told_in_one_sentence(guest: Guest, stage: Stage, monkeypatch, caplog):
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("a secret detail")
+
+    monkeypatch.setattr(stage, "start", broken)
+    monkeypatch.setattr("pages.desk.start", broken)
+    said = refused(guest.send("hi"))
+    assert "Something went wrong inside Diptych" in said and "secret" not in said
+    assert "a secret detail" in caplog.text
+
+
+def test_lanes_from_two_to_eight_and_no_ninth(guest: Guest, stage: Stage):
+    assert "two lanes at least" in refused(guest.client.submit(api_name="/fewer"))
+    for _ in range(6):
+        guest.client.predict(api_name="/more")
+    assert "8 lanes are the most" in refused(guest.client.submit(api_name="/more"))
+    final = guest.send("hi").result(timeout=10)
+    assert len(stage.started[0].lanes) == 8 and all(lane_of(final, lane)[1] for lane in range(8))
+    assert "are the same weights" in final[-2]
+    guest.client.predict(api_name="/fewer")
+    guest.send("hi").result(timeout=10)
+    assert len(stage.started[1].lanes) == 7
+
+
+def test_clear_empties_the_lanes_and_stops_them(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script("a b c", hangs_after=1)}
+    job = guest.send("hi")
+    wait_for(lambda: stage.started and stage.started[0].said[0] == 1)
+    view = guest.client.predict(api_name="/clear")
+    assert lane_of((None, *view), 0)[1] == []
+    assert lane_of(job.result(timeout=5), 0)[1] == [], "the stopped stream brought its words back"
+    assert stage.started[0].done
+
+
+@pytest.mark.parametrize(
+    ("name", "lanes"), [("arrange", 2), ("arrange_1", 3), ("arrange_2", None)], ids=["two", "three", "adapters"]
+)
+def test_presets_arrange_the_lanes(guest: Guest, stage: Stage, name: str, lanes: int | None):
+    outputs = guest.client.predict(api_name=f"/{name}")
+    style, models = outputs[0], outputs[1:9]
+    for place, model in enumerate(models):
+        guest.put(place, "model", model if isinstance(model, str) else "starter")
+    if name == "arrange_1":
+        assert outputs[9] == "plain", "the first lane should ask the bare base"
+        guest.put(0, "style", outputs[9])
+    guest.send("hi").result(timeout=10)
+    asked = stage.started[0].lanes
+    assert lanes is None or len(asked) == lanes
+    assert style == asked[-1].style == "shawgpt" or name == "arrange_2"
+    assert asked[0].model.adapter is None and asked[-1].model.adapter is not None
+
+
+def test_export_holds_what_was_said_and_nothing_else(guest: Guest, stage: Stage):
+    assert "nothing to export" in refused(guest.client.submit(api_name="/export_results"))
+    stage.scripts = {"starter": Script("=1+1 is two")}
+    guest.send("hi").result(timeout=10)
+    file = json.loads(guest.client.predict(api_name="/export_results"))
+    assert file["name"].endswith(".json") and file["type"] == "application/json"
+    rows = json.loads(file["text"])["results"]
+    assert [row["model"] for row in rows] == ["starter", "starter-shawgpt"] and rows[0]["answer"] == "=1+1 is two"
+    table = json.loads(guest.client.predict(api_name="/export_results_1"))["text"]
+    assert ",'=1+1 is two," in table
+
+
+def test_differences_at_will(guest: Guest, stage: Stage):
+    stage.scripts = {"starter": Script("a b"), "starter-shawgpt": Script("a c")}
+    final = guest.send("hi").result(timeout=10)
+    assert "<ins>" not in lane_of(final, 1)[2]
+    view = (None, *guest.client.predict(True, api_name="/mark_differences"))
+    assert "<del>b</del><ins>c</ins>" in lane_of(view, 1)[2] and "<ins>" not in lane_of(view, 0)[2]
+
+
+def test_named_endpoint_compare(page: Page, stage: Stage):
+    stage.scripts = {"starter": Script("base"), "starter-shawgpt": Script("x", fails_after=0)}
+    client = Client(page[0], verbose=False)
+    found = client.predict("hi", ["starter", "starter-shawgpt"], seed=7, max_new_tokens=9, api_name="/compare")
+    assert [one["model"] for one in found] == ["starter", "starter-shawgpt"]
+    assert found[0]["text"] == "base" and found[0]["end"] == "stop" and found[0]["error"] is None
+    assert found[1]["error"] and stage.started[0].lanes[0].sampling.seed == 7
+    assert stage.started[0].lanes[0].style == "shawgpt" and stage.started[0].lanes[0].sampling.max_tokens == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("", ["starter"]), "Write a prompt first"),
+        (("hi", []), "between 1 and 8 lanes"),
+        (("hi", ["starter"] * 9), "between 1 and 8 lanes; there are 9"),
+        (("hi", ["starter"], "nonsense"), "no prompt style 'nonsense'"),
+        (("hi", ["starter"], "", 0), "token limit must lie"),
+        (("hi", "starter"), "list of model names"),
+    ],
+)
+def test_named_endpoint_refuses_with_a_sentence(page: Page, stage: Stage, arguments: tuple, sentence: str):
+    assert sentence in refused(Client(page[0], verbose=False).submit(*arguments, api_name="/compare"))
+
+
+def test_only_the_chosen_endpoints_are_in_the_api_docs(page: Page):
+    info = Client(page[0], verbose=False).view_api(return_format="dict", print_info=False)
+    named = {"/compare", "/chat", "/start_job", "/jobs", "/stop_job"}
+    assert set(info["named_endpoints"]) == named and not info["unnamed_endpoints"]
+
+
+# With the real starter.
+
+
+def test_named_endpoint_with_the_real_starter(page: Page):
+    client = Client(page[0], verbose=False)
+    asked = {"max_new_tokens": 40, "style": "shawgpt", "api_name": "/compare"}
+    base, tuned = client.predict("Great content, thank you!", ["starter", "starter-shawgpt"], **asked)
+    assert base["error"] is None and tuned["error"] is None
+    assert base["prompt"] == tuned["prompt"] and base["seed"] == tuned["seed"]
+    assert base["text"] != tuned["text"] and base["adapter"] is None
+    assert len(tuned["adapter"]) == 12 and tuned["logit_difference"] > 0
+
+
+def test_unreachable_endpoint_fails_alone_with_a_sentence(page: Page, guest: Guest):
+    address = f"http://127.0.0.1:{free_port()}/v1"
+    desk_event = event(page[1], "add_endpoint")
+    assert desk_event.api_visibility == "private"
+    with pytest.raises(ValueError, match="Cannot find a function"):
+        guest.client.predict("mine", address, "m", "", api_name="/add_endpoint")
+    desk = Desk(all_models()[:1])
+    desk.endpoints["mine"] = (Model("mine", "m", endpoint=address), None)
+    run = desk.ask([Lane(all_models()[0], sampling=Sampling(max_tokens=3)), Lane(desk.endpoints["mine"][0])], "hi")
+    wait_for(lambda: not desk.drain(run), 30)
+    fine, failed = (view.last.result for view in desk.board.lanes[:2])
+    assert fine.error is None and fine.tokens == 3
+    assert failed.error and "Traceback" not in failed.error and "went wrong inside" not in failed.error

@@ -1,0 +1,296 @@
+"""The Data tab without a browser: what its handlers do, whom they refuse, and what they draw."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+import numpy as np
+import pytest
+
+from engine.data import shelf
+from engine.data.columns import PARTS
+from engine.data.prepare import CUSTOM
+from engine.datasets import read, saved
+from engine.settings import settings
+from pages import bench as benches
+from pages import data_moves as moves
+from pages import data_pairs as pairs
+from pages import data_render as render
+from pages.bench import Bench
+from pages.data_keep import export, keep, push_rows
+from pages.histogram import histogram
+from tests.engine.test_pairs import Scripted
+from tests.pages.test_access import DEMO, LOCAL, OWNED, demo, request  # noqa: F401 - demo is a fixture
+
+ME = request(LOCAL)
+LOOK = ("starter", "shawgpt", "", "completion", 512, "left")
+ROWS = "".join(json.dumps({"question": f"What is {n}?", "answer": f"It is {n}."}) + "\n" for n in range(25))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(shelf, "settings", lambda: replace(settings(), home=tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """The ShawGPT sample, loaded and measured."""
+    made = Bench()
+    moves.open_named(ME, made, "sample/shawgpt")
+    moves.measure(ME, made, *LOOK)
+    return made
+
+
+def pasted(text: str, kind: str = "JSON or JSON lines") -> Bench:
+    made = Bench()
+    moves.paste(ME, made, text, kind)
+    return made
+
+
+def text_of(html: str) -> str:
+    return re.sub(r"<[^>]+>", "", html)
+
+
+def test_sample_is_laid_out_with_a_style_that_suits_it():
+    style, name, head, body, columns, *rest = moves.open_named(ME, Bench(), "sample/shawgpt")
+    assert style == "shawgpt" and name == "shawgpt" and body["visible"] and not columns["open"]
+    parts = dict(zip(PARTS, rest, strict=False))
+    assert parts["prompt"]["value"] == "comment" and parts["response"]["choices"] == ["", "comment", "response"]
+    assert "109 rows · prompt: comment, response: response" in text_of(head)
+
+
+def test_row_shows_its_loss_by_more_than_colour(bench: Bench):
+    html = render.row(bench)
+    learned = "".join(re.findall(r'<span class="token \w+ loss">(.*?)</span>', html))
+    assert text_of(learned) == " You are welcome! –ShawGPT&lt;|endoftext|&gt;"
+    assert "underlined" in render.LEGEND and "✓ the stop token <code>&lt;|endoftext|&gt;</code> is trained" in html
+    assert f"{bench.tokens().trained} of 80 tokens carry loss" in text_of(html)
+
+
+def test_cut_stop_token_and_empty_row_are_told(bench: Bench):
+    *_, row = moves.measure(ME, bench, "starter", "shawgpt", "", "completion", 20, "right")
+    assert (
+        "no stop token is trained here" in row
+        and "nothing is learned from this row" in row
+        and "60 tokens cut off" in row
+    )
+    assert "To" not in render.complaints(bench).split("<h4>")[0]
+    assert "Only 0 rows have a token that carries loss" in render.complaints(bench)
+
+
+def test_limit_is_drawn_into_the_histogram():
+    inside, beyond = histogram("t", [10, 20, 300], 300, 100), histogram("t", [10], 10, 512)
+    assert 'class="limit"' in inside and "limit 100" in inside and "1 rows above the limit" in inside
+    assert "limit 512 →" in beyond and histogram("t", [0], 0, 5)
+
+
+def test_every_complaint_stands_at_once():
+    lines = ROWS.splitlines()[:8]
+    lines[1] = '{"question": "no answer"}'
+    lines[3] = "{broken"
+    html = text_of(render.complaints(pasted("\n".join(lines))))
+    assert "at least 10 rows; this one has 6" in html and "Row 2 left out: its response is empty." in html
+    assert "Row 4 left out: it is not JSON" in html
+
+
+def test_columns_that_say_nothing_open_the_form_and_can_be_chosen():
+    made = Bench()
+    head, columns = moves.paste(ME, made, "a,b,c\n1,2,3\n", "CSV")[2:5:2]
+    assert made.dataset is None and columns["open"] and "1 row" in text_of(head)
+    assert "do not say which is the prompt" in render.complaints(made)
+    chosen = {"prompt": "{a} and {b}", "response": "c"}
+    moves.remap(ME, made, *(chosen.get(part) for part in PARTS))
+    assert made.dataset.examples[0].prompt == "1 and 2"
+    with pytest.raises(gr.Error, match="no column 'x'"):
+        moves.remap(ME, made, *({"prompt": "x", "response": "c"}.get(part) for part in PARTS))
+    assert made.dataset.examples[0].prompt == "1 and 2", "a wrong choice changed the rows"
+
+
+def test_pages_and_rows_are_walked(bench: Bench):
+    table, _ = moves.move(10)(ME, bench)
+    assert bench.at == 10 and "Rows 11 to 20 of 109" in text_of(table)
+    moves.move(1)(ME, bench)
+    moves.move(-10)(ME, bench)
+    assert bench.at == 0
+    moves.move(-1)(ME, bench)
+    assert bench.at == 0
+    event = gr.EventData(None, {"place": 108})
+    assert "Row 109 as" in moves.pick(ME, bench, event)[1]
+    moves.move(10)(ME, bench)
+    assert bench.at == 108
+    for odd in ({"place": 10**9}, {"place": -5}, {"place": "x"}, {}, "x", None):
+        moves.pick(ME, bench, gr.EventData(None, odd))
+        assert 0 <= bench.at < 109
+
+
+def test_style_of_ones_own_is_rendered(bench: Bench):
+    assert moves.show_turn(ME, CUSTOM)["visible"] and not moves.show_turn(ME, "plain")["visible"]
+    turn = "###HUMAN### {prompt} ###BOT### {response} ###STOP###"
+    *_, row = moves.measure(ME, bench, "starter", CUSTOM, turn, "completion", 512, "left")
+    assert "###HUMAN### Thank you, this was great! ###BOT### You are welcome! –ShawGPT ###STOP###" in text_of(row)
+    with pytest.raises(gr.Error, match="exactly once"):
+        moves.measure(ME, bench, "starter", CUSTOM, "{prompt}", "completion", 512, "left")
+
+
+def test_rows_that_a_style_cannot_write_are_told_and_not_waited_for():
+    talk = [{"role": "user", "content": "q"}, {"role": "assistant", "content": None, "tool_calls": [
+        {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}]  # fmt: skip
+    made = pasted(json.dumps({"messages": talk}))
+    told, _, figures, row = moves.measure(ME, made, "starter", "plain", "", "completion", 512, "left")
+    assert "has no place for tool calls" in told and "counting" not in figures + row
+    told, *_ = moves.measure(ME, made, "starter", "chat", "", "completion", 512, "left")
+    assert "has no place for tool calls" not in told
+
+
+@pytest.mark.parametrize("limit", [0, None, -1, 10**9])
+def test_limit_out_of_range_is_refused(bench: Bench, limit: Any):
+    with pytest.raises(gr.Error, match="The limit must lie between"):
+        moves.measure(ME, bench, "starter", "plain", "", "completion", limit, "left")
+
+
+def test_text_of_a_file_is_never_markup():
+    evil = '<img src=x onerror="hit()">'
+    made = pasted("".join(json.dumps({"question": evil, "answer": evil + str(n), evil: "x"}) + "\n" for n in range(12)))
+    made.table = replace(made.table, name=evil)
+    moves.measure(ME, made, *LOOK)
+    drawn = render.headline(made) + "".join(moves.shown(made))
+    assert "<img" not in drawn and "&lt;" in drawn
+
+
+def test_upload_is_read_and_removed(tmp_path: Path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(ROWS)
+    made = Bench()
+    moves.upload(ME, made, str(path))
+    assert len(made.dataset) == 25 and not path.exists()
+    path.write_bytes(b"MZ")
+    with pytest.raises(gr.Error):
+        moves.upload(ME, made, str(path.rename(tmp_path / "a.exe")))
+    assert not list(tmp_path.iterdir()) and len(made.dataset) == 25
+
+
+def test_preparing_changes_the_rows_and_can_be_undone(bench: Bench):
+    *_, (told, head, *_) = moves.prepare(ME, bench, 0, 90, True, 0, "", 0, *LOOK)
+    assert "rows by length, 0 exact repeats." in told
+    assert len(bench.dataset) < 109 and "after preparing" in text_of(head)
+    assert all(length <= 90 for length in bench.survey.lengths)
+    moves.undo(ME, bench, *LOOK)
+    assert len(bench.dataset) == 109
+    with pytest.raises(gr.Error, match="Choose at least one step"):
+        list(moves.prepare(ME, bench, 0, 0, False, 0, "", 0, *LOOK))
+
+
+def test_meaning_is_read_once_and_tells_how_far_it_is(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+
+    def embed(texts: list[str]) -> np.ndarray:
+        asked.extend(texts)
+        return np.array([[float("Thank" in text), float("Thank" not in text)] for text in texts])
+
+    monkeypatch.setattr(benches, "embed", embed)
+    steps = list(moves.prepare(ME, bench, 0, 0, False, 0.9, "", 0, *LOOK))
+    assert "Reading what the rows say: 0 of 109…" in steps[0][0] and "64 of 109" in steps[1][0]
+    assert len(bench.dataset) == 2 and len(asked) == 109
+    moves.undo(ME, bench, *LOOK)
+    list(moves.prepare(ME, bench, 0, 0, False, 0.8, "", 0, *LOOK))
+    assert len(asked) == 109, "rows were embedded again"
+
+
+def test_kept_rows_are_listed_and_open_again(bench: Bench):
+    told, picker = keep(ME, bench, "My rows", 0, 0, 0, *LOOK)
+    assert "Saved: My rows (109 rows)." in told
+    assert ("My rows, 109 rows", "saved/my-rows") in picker["choices"]
+    assert read(saved()[0].path).fingerprint == bench.dataset.fingerprint
+    again = Bench()
+    moves.open_named(ME, again, "saved/my-rows")
+    assert again.dataset.fingerprint == bench.dataset.fingerprint
+
+
+def test_kept_rows_can_be_split_and_carry_a_style_of_ones_own(bench: Bench):
+    turn = "###HUMAN### {prompt} ###BOT### {response}"
+    keep(ME, bench, "rows", 0.1, 0.2, 5, "starter", CUSTOM, turn, "completion", 512, "left")
+    kept = {each.name: each for each in saved()}
+    assert {name: each.rows for name, each in kept.items()} == {"rows": 76, "rows validation": 11, "rows test": 22}
+    assert kept["rows"].style["turn"] == turn
+
+
+def test_rows_that_cannot_be_trained_on_are_not_kept():
+    few = pasted(ROWS.splitlines()[0])
+    with pytest.raises(gr.Error, match="at least 10 rows"):
+        keep(ME, few, "few", 0, 0, 0, *LOOK)
+    with pytest.raises(gr.Error, match="Load some rows first"):
+        keep(ME, Bench(), "none", 0, 0, 0, *LOOK)
+
+
+def test_pairs_are_made_looked_through_and_used(monkeypatch: pytest.MonkeyPatch):
+    model = Scripted("Q: One?\nA: First.\nQ: Two?\nA: Second.")
+    monkeypatch.setattr(pairs, "responder_for", lambda chosen, key: model)
+    *_, (told, rows) = pairs.make(ME, "A passage.", "starter", 2)
+    assert "2 pairs after 1 of 1 passage." in told and rows[0] == [True, "One?", "First."]
+    made = Bench()
+    pairs.use(ME, made, [[True, "One?", "Corrected."], [False, *rows[1][1:]]])
+    assert [(e.prompt, e.response) for e in made.dataset.examples] == [("One?", "Corrected.")]
+    with pytest.raises(gr.Error, match="No pair is ticked"):
+        pairs.use(ME, made, [[False, "a", "b"]])
+
+
+def test_push_without_a_token_says_what_to_do(bench: Bench):
+    with pytest.raises(gr.Error, match="set HF_TOKEN"):
+        push_rows(ME, bench, "me/rows", True)
+
+
+@pytest.mark.parametrize(("name", "ending"), [("jsonl", "jsonl"), ("chat jsonl", "chat.jsonl"), ("CSV", "csv")])
+def test_exports_carry_a_name_and_the_rows(bench: Bench, name: str, ending: str):
+    file = json.loads(export(name)(ME, bench))
+    assert file["name"] == f"shawgpt.{ending}" and file["text"].count("ShawGPT") >= 100
+
+
+def test_visitors_look_at_samples_and_nothing_else(bench: Bench, tmp_path: Path):
+    keep(ME, bench, "secret", 0, 0, 0, *LOOK)
+    path = tmp_path / "kept.jsonl"
+    path.write_text(ROWS)
+    for stranger in (request(DEMO), request(OWNED), request(None)):
+        mine = Bench()
+        assert all(value.startswith("sample/") for _, value in moves.choices(stranger)["choices"])
+        moves.open_named(stranger, mine, "sample/pirate")
+        moves.measure(stranger, mine, *LOOK)
+        json.loads(export("jsonl")(stranger, mine))
+        for refused in (
+            lambda who=stranger, b=mine: moves.open_named(who, b, "saved/secret"),
+            lambda who=stranger, b=mine: moves.upload(who, b, str(path)),
+            lambda who=stranger, b=mine: moves.paste(who, b, ROWS, "CSV"),
+            lambda who=stranger, b=mine: moves.load_hub(who, b, "a/b", "", "train", 5),
+            lambda who=stranger, b=mine: list(moves.prepare(who, b, 0, 9, True, 0.9, "", 0, *LOOK)),
+            lambda who=stranger, b=mine: keep(who, b, "x", 0, 0, 0, *LOOK),
+            lambda who=stranger: list(pairs.make(who, "text", "starter", 2)),
+            lambda who=stranger, b=mine: pairs.use(who, b, [[True, "a", "b"]]),
+            lambda who=stranger, b=mine: push_rows(who, b, "a/b", True),
+            lambda who=stranger, b=mine: moves.measure(who, b, "/etc", *LOOK[1:]),
+        ):
+            with pytest.raises(gr.Error, match="Visitors of an open demo may not"):
+                refused()
+    assert path.exists(), "a stranger's call removed a file"
+
+
+@pytest.mark.parametrize("value", ["", "sample/../../etc", "saved/../x", "other/shawgpt", "shawgpt"])
+def test_choices_that_do_not_exist_are_refused(value: str):
+    with pytest.raises(gr.Error, match="There is no dataset"):
+        moves.open_named(ME, Bench(), value)
+
+
+def test_every_visitor_has_a_bench_of_their_own(bench: Bench):
+    assert copy.deepcopy(bench).table is None
+
+
+def test_events_of_the_tab_are_private(page, demo):  # noqa: F811
+    for address in (page[0], demo[0]):
+        named = httpx.get(f"{address}/gradio_api/info").json()["named_endpoints"]
+        assert not [name for name in named if name.strip("/") in dir(moves)]

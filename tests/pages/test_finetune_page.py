@@ -1,0 +1,160 @@
+"""The Fine-tune tab without a browser: its fields, its handlers, its endpoints, and who may use them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from engine import jobs
+from engine.recipe import KNOBS, Recipe, preset, presets
+from engine.teaching.runs import Job, write_json
+from engine.teaching.shape import shape_of
+from pages import teach_moves as moves
+from pages import teach_render as render
+from pages.launch import Launch
+from pages.teach_form import OUTSIDE, SIZES, advanced_fields, beginner_fields, examples, recipe_from
+from pages.teach_memory import memory_chart
+from tests.engine.teaching import at_step, small, wait_until
+from tests.pages.scripted import serving
+
+LOCAL, DEMO = Launch(), Launch(open_demo=True)
+
+
+def request(launch: Launch = LOCAL) -> gr.Request:
+    made = gr.Request(SimpleNamespace(scope={"diptych.launch": launch}), session_hash="session")
+    return made
+
+
+def values(recipe: Recipe, **changes: object) -> list:
+    return list({**asdict(recipe), **changes}.values())
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[tuple[str, gr.Blocks]]:
+    with serving("--open-demo") as served:
+        yield served
+
+
+def test_form_has_a_field_for_every_knob_and_no_other():
+    with gr.Blocks():
+        made, *_ = beginner_fields(LOCAL)
+        made = {**made, **advanced_fields(LOCAL)}
+    assert made.keys() == KNOBS.keys()
+    assert all(field.info == KNOBS[name].metadata["about"] or name == "data" for name, field in made.items())
+    assert set(SIZES) <= KNOBS.keys() >= set(OUTSIDE)
+
+
+def test_untouched_form_is_the_first_recipe():
+    recipe = preset("quick")
+    assert recipe_from(values(recipe, model="starter", data="shawgpt"), None) == replace(recipe, data="shawgpt")
+
+
+@pytest.mark.parametrize("name", list(presets()))
+def test_choosing_a_recipe_fills_every_knob_that_it_decides(name: str):
+    about, *filled = moves.fill(request(), name)
+    expected = {knob: value for knob, value in asdict(presets()[name][2]).items() if knob not in OUTSIDE}
+    assert filled == list(expected.values()) and presets()[name][1][:20].split('"')[0] in about
+
+
+def test_paths_cannot_be_typed_where_samples_are_chosen():
+    with pytest.raises(gr.Error, match="Choose a sample"):
+        moves.start(request(), "t", None, *values(preset("quick"), data="/etc/passwd"))
+    with pytest.raises(gr.Error, match="Fill in rank"):
+        moves.start(request(), "t", None, *values(preset("quick"), data=examples(True)[0][1], rank=None))
+
+
+def test_two_clicks_on_start_make_one_job_and_the_view_follows_it(runs: Path, toy: Path, pairs: Path):
+    given = values(small(toy, pairs, steps=3000, eval_steps=1000, save_steps=1000))
+    ticket, run = moves.start(request(), "first", str(pairs), *given)
+    assert moves.start(request(), "first", str(pairs), *given)[1] == run and ticket != "first"
+    job = wait_until(jobs.find_job(run), at_step(3))
+    last, *updates = moves.look(request(), run, [], {})
+    assert last["stop"] and not last["resume"] and "running" in last["line"] and len(last["plot"]["step"]) >= 3
+    assert len(updates) == len(moves.VIEW)
+    moves.stop(request(), run)
+    job = wait_until(job, lambda job: job.over)
+    after, *_ = moves.look(request(), run, [], last)
+    assert after["resume"] and "Stopped on request" in after["line"]
+    again, *updates = moves.look(request(), run, [], after)
+    assert again == after and all(each == gr.skip() for each in updates), "an unchanged view was sent again"
+    reused = dict(zip([name for name in KNOBS if name != "data"], moves.reuse(request(), run), strict=True))
+    assert (reused["steps"], reused["rank"]) == (3000, 4)
+    moves.rename(request(), run, "my bot")
+    assert Job.read(job.folder).name == "my bot"
+    moves.delete(request(), run)
+    assert not jobs.all_jobs()
+
+
+def test_visitors_of_an_open_demo_see_no_runs_and_start_none(
+    runs: Path,
+    toy: Path,
+    pairs: Path,
+    demo: tuple[str, gr.Blocks],
+):
+    job = jobs.start(small(toy, pairs), launch=False)
+    assert "No runs yet" in moves.look(request(DEMO), job.id, [], {})[0]["list"]
+    for handler in (moves.stop, moves.resume, moves.delete):
+        with pytest.raises(gr.Error, match="Visitors of an open demo may not"):
+            handler(request(DEMO), job.id)
+    client = Client(demo[0], verbose=False)
+    assert client.predict(api_name="/jobs") == []
+    for name, arguments in (("/start_job", ("starter", "shawgpt")), ("/stop_job", (job.id,))):
+        with pytest.raises(AppError, match="Visitors of an open demo may not"):
+            client.predict(*arguments, api_name=name)
+    assert len(jobs.all_jobs()) == 1
+
+
+def test_named_endpoints_start_list_and_stop(
+    runs: Path,
+    toy: Path,
+    pairs: Path,
+    page: tuple[str, gr.Blocks],
+):
+    client = Client(page[0], verbose=False)
+    knobs = {"steps": 3000, "max_length": 160, "eval_steps": 1000}
+    started = client.predict(str(toy), str(pairs), "quick", knobs, api_name="/start_job")
+    wait_until(jobs.find_job(started["run"]), at_step(1))
+    assert [each["run"] for each in client.predict(api_name="/jobs")] == [started["run"]]
+    client.predict(started["run"], api_name="/stop_job")
+    assert wait_until(jobs.find_job(started["run"]), lambda job: job.over).state == "stopped"
+    with pytest.raises(AppError, match="Rank must lie between"):
+        client.predict(str(toy), str(pairs), "quick", {"rank": 0}, api_name="/start_job")
+
+
+def test_words_of_people_and_models_are_escaped(runs: Path, toy: Path, pairs: Path):
+    evil = "<img src=x onerror=alert(1)>"
+    job = jobs.start(small(toy, pairs, name=evil), launch=False)
+    write_json(job.folder / "state.json", {"state": "failed", "reason": evil})
+    write_json(job.folder / "comparison.json", {"rows": [dict.fromkeys(("prompt", "base", "tuned", "wanted"), evil)]})
+    (job.folder / "samples.jsonl").write_text('{"step": 1, "prompt": "<b>p", "answer": "<b>a"}\n')
+    job = Job.read(job.folder)
+    html = render.runs_table([job]) + render.headline(job) + render.answers(job) + render.before_after(job)
+    assert "<img" not in html and "<b>p" not in html and html.count("&lt;img") >= 6
+
+
+def test_memory_chart_shows_both_conventions_and_marks_the_method(toy: Path):
+    from engine.catalog import find
+
+    recipe = preset("shawgpt")
+    chart = memory_chart(shape_of(find(str(toy)), recipe), recipe, 8e9)
+    assert "This machine." in chart and "Textbook." in chart and chart.count('class="chosen"') == 2
+    assert "adamw_torch" in chart and "will not fit" not in chart
+    assert "will not fit" in memory_chart(shape_of(find(str(toy)), recipe), recipe, 1.0)
+    assert "rank 8 on q_proj" in moves.fits(request(), *values(recipe, model="starter", data="shawgpt"))
+
+
+def test_long_curves_are_thinned_and_keep_their_ends(tmp_path: Path):
+    write_json(tmp_path / "run.json", {"format": 1, "name": "long"})
+    lines = "".join(f'{{"step": {step}, "loss": {1 / step}}}\n' for step in range(1, 10_001))
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    began = time.perf_counter()
+    points = render.points([Job.read(tmp_path)])
+    assert len(points["step"]) <= 401 and points["step"][-1] == 10_000 and time.perf_counter() - began < 1
