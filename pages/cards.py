@@ -14,7 +14,7 @@ from engine.catalog import all_models
 from pages import render
 from pages.board import LaneView
 from pages.export import FORMATS
-from pages.form import AS_SHARED, PER_LANE, Fields, setting_fields
+from pages.form import AS_SHARED, PER_LANE, Fields, drawn_fields, style_fields
 from pages.launch import Launch
 from pages.presets import PRESETS, Arrangement
 
@@ -38,6 +38,7 @@ class LaneCard:
     stop: gr.Button
     retry: gr.Button
     fields: Fields
+    drawer: gr.Column
 
     @property
     def own(self) -> gr.Checkbox:
@@ -97,8 +98,10 @@ def lane_card(place: int, arrangement: Arrangement, view: LaneView, launch: Laun
             stop = gr.Button("Stop", size="sm", variant="stop", elem_classes="lane-stop", min_width=60)
             retry = gr.Button("Retry", size="sm", variant="secondary", elem_classes="lane-retry", min_width=60)
         with gr.Accordion("This lane only", open=False, elem_classes="own-settings"):
-            fields = setting_fields(f"lane-{place + 1}", placement.style or AS_SHARED, may_share=True)
-    return LaneCard(column, head, model, chat, foot, stop, retry, fields)
+            fields = style_fields(f"lane-{place + 1}", placement.style or AS_SHARED, may_share=True)
+            with gr.Column(visible=False) as drawer:
+                fields |= drawn_fields(f"lane-{place + 1}")
+    return LaneCard(column, head, model, chat, foot, stop, retry, fields, drawer)
 
 
 def composer() -> tuple[gr.Textbox, gr.Button, gr.Button, gr.Button]:

@@ -13,7 +13,7 @@ from engine.compare import MOST_LANES
 from pages import moves
 from pages.cards import LaneCard, arrangement_row, composer, lane_card, tools
 from pages.desk import Desk
-from pages.form import LABELS, SHARED, Fields, setting_fields
+from pages.form import OWN, SHARED, Fields, drawn_fields, style_fields
 from pages.hosted import endpoint_form
 from pages.launch import Launch
 from pages.presets import PRESETS
@@ -72,7 +72,7 @@ def build(launch: Launch) -> None:
     diff, downloads, box = tools()
     with gr.Accordion("Shared settings", open=False, elem_classes="settings"):
         written = gr.HTML(preview(arrangement.style, "", ""), elem_id="preview")
-        shared = setting_fields("shared", arrangement.style)
+        shared = style_fields("shared", arrangement.style) | drawn_fields("shared")
     if launch.mode != "visitor":
         endpoint_form(desk, [card.model for card in cards], launch)
 
@@ -126,6 +126,5 @@ def wire_lane(table: Table, place: int) -> None:
     card.stop.click(moves.stop(place), [table.desk], None, **INSTANT)
     card.retry.click(moves.retry(place), [table.desk, *table.settings, *card.inputs], table.view, **STREAMING)
     card.model.input(moves.pick(place), [table.desk, card.model], card.head, **INSTANT)
-    names = [name for name in LABELS if name != "style"]  # the style has a choice of its own for "as shared"
-    common, own = [table.shared[name] for name in names], [card.fields[name] for name in names]
-    card.own.input(None, common, own, js="(...values) => values")
+    common, own = [table.shared[name] for name in OWN], [card.fields[name] for name in OWN]
+    card.own.input(moves.open_drawer, [card.own, *common], [card.drawer, *own], **INSTANT)

@@ -32,21 +32,27 @@ LABELS = {
 WHOLE = frozenset({"top_k", "max_tokens", "seed"})
 SHARED = tuple(LABELS)  # the order in which the shared fields reach a handler
 PER_LANE = ("model", "own", *LABELS)  # and those of each lane
+OWN = tuple(name for name in LABELS if name != "style")  # the style has a choice of its own for "as shared"
 AS_SHARED = ""
 
 Fields = dict[str, Component]
 
 
-def setting_fields(of: str, style: str, may_share: bool = False) -> Fields:
-    """One field for each name in LABELS, in that order. `of` ('shared', 'lane-1') begins their element ids."""
+def style_fields(of: str, style: str, may_share: bool = False) -> Fields:
+    """The style and, in a lane, whether the rest is its own. `of` ('shared', 'lane-1') begins their element ids."""
     titles = [("As in the shared settings", AS_SHARED)] * may_share
     titles += [(each.title, name) for name, each in styles().items()]
     made: Fields = {"style": gr.Dropdown(titles, value=style, label=LABELS["style"], elem_id=f"{of}-style")}
     if may_share:
         made["own"] = gr.Checkbox(label="Own system prompt and sampling", elem_id=f"{of}-own")
-    made["system"] = gr.Textbox(
-        label=LABELS["system"], lines=2, max_lines=6, placeholder="None", elem_id=f"{of}-system"
-    )
+    return made
+
+
+def drawn_fields(of: str) -> Fields:
+    """One field for each name in OWN, in that order: system prompt and sampling."""
+    made: Fields = {
+        "system": gr.Textbox(label=LABELS["system"], lines=2, max_lines=6, placeholder="None", elem_id=f"{of}-system")
+    }
     with gr.Row():
         made["temperature"] = slider("temperature", 0, 2, "0 always takes the likeliest token", of)
         made["top_p"] = slider("top_p", 0.05, 1, "1 switches it off", of)

@@ -90,6 +90,12 @@ def pick(place: int) -> Callable[..., str]:
     return pick_model
 
 
+@asks("look")
+def open_drawer(request: gr.Request, own: bool, *shared: Any) -> list[Any]:
+    """Show a lane's own fields, beginning as the shared ones, or hide them."""
+    return [gr.Column(visible=own), *(shared if own else [gr.skip()] * len(shared))]
+
+
 @asks("compare")
 def more(request: gr.Request, desk: Desk) -> list[Any]:
     """One lane more."""

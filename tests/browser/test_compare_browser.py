@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from engine.catalog import find
@@ -176,15 +175,12 @@ def test_presets_and_lanes_change_the_row(tab: Page, stage: Stage):
     expect(tab.locator("#proof")).to_contain_text("are the same weights")
 
 
-@pytest.mark.xfail(strict=False, reason="known fault: the shared values are sometimes not copied into the lane")
 def test_settings_of_a_lane_start_from_the_shared_ones(tab: Page, stage: Stage):
     tab.get_by_role("button", name="Shared settings").click()
     seed = tab.locator("#shared-seed input")
     seed.fill("41")
     seed.blur()
     lane(tab, 2).get_by_role("button", name="This lane only").click()
-    expect(tab.locator("#lane-2-stop textarea")).to_be_visible()
-    tab.wait_for_timeout(1500)  # fields that were only now drawn take a moment to accept values from outside
     lane(tab, 2).get_by_label("Own system prompt and sampling").check()
     expect(tab.locator("#lane-2-seed input")).to_have_value("41")
     tab.locator("#lane-2-seed input").fill("42")
