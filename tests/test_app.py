@@ -136,7 +136,7 @@ def test_page_is_up_before_torch_and_torch_comes_afterwards(tmp_path: Path):
         assert answer.status_code == 200 and "Diptych" in answer.text
         assert "libtorch" not in loaded, "torch was imported before the page answered"
         wait_until(lambda: "libtorch" in Path(f"/proc/{process.pid}/maps").read_text(), 60)
-        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60).status_code == 200
         assert f"Diptych is at http://127.0.0.1:{port}" in (tmp_path / "out.txt").read_text()
     finally:
         process.send_signal(signal.SIGINT)
@@ -149,7 +149,7 @@ def first_answer(address: str, process: subprocess.Popen[str]) -> httpx.Response
     while time.monotonic() < deadline:
         assert process.poll() is None, "the app ended instead of serving"
         try:
-            return httpx.get(address)
+            return httpx.get(address, timeout=60)
         except httpx.TransportError:
             time.sleep(0.05)
     raise AssertionError("the page did not come up in a minute")
@@ -163,7 +163,7 @@ def wait_until(condition, seconds: float) -> None:
 
 
 def test_owned_page_asks_for_the_login():
-    with serving("--auth", "me:correct-horse") as (address, _), httpx.Client(base_url=address) as client:
+    with serving("--auth", "me:correct-horse") as (address, _), httpx.Client(base_url=address, timeout=60) as client:
         assert client.get("/config").status_code == 401
         assert client.post("/login", data={"username": "me", "password": "wrong"}).status_code == 400
         assert client.post("/login", data={"username": "me", "password": "correct-horse"}).status_code == 200
@@ -173,5 +173,5 @@ def test_owned_page_asks_for_the_login():
 
 def test_open_space_says_so_on_the_page():
     with serving("--host", "127.0.0.1", env={"SPACE_ID": "me/diptych"}) as (address, _):
-        html = httpx.get(address).text
+        html = httpx.get(address, timeout=60).text
         assert "This Space has no owner set." in html and "DIPTYCH_AUTH" in html

@@ -46,7 +46,7 @@ def tab(browser: Browser, page: tuple[str, object]) -> Iterator[Page]:  # noqa: 
     """A fresh tab on the app, 1440 wide; at the end it must have neither script errors nor foreign requests."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
     opened = context.new_page()
-    opened.set_default_timeout(10_000)
+    opened.set_default_timeout(30_000)
     troubles: list[str] = []
     opened.on("pageerror", lambda error: troubles.append(f"script error: {error}"))
     opened.on("request", lambda request: troubles.extend(foreign(request.url, page[0])))

@@ -97,7 +97,7 @@ def test_the_next_turn_sees_the_whole_history():
 
 
 def test_calls_of_one_reply_run_side_by_side_and_all_get_results():
-    together = threading.Barrier(2, timeout=5)
+    together = threading.Barrier(2, timeout=30)
 
     def meet(name: str) -> str:
         """Meet.
@@ -253,8 +253,8 @@ def test_time_ends_a_silent_model_and_a_hanging_tool():
         model = ScriptedModel(reply, ["late"])
         began = time.monotonic()
         _, done = turn(model, tools=[Tool.from_function(hang)], limits=Limits(seconds=0.4))
-        assert done.reason == "time" and time.monotonic() - began < 3
-        assert model.closed.wait(2), "the model still speaks"
+        assert done.reason == "time" and time.monotonic() - began < 15
+        assert model.closed.wait(8), "the model still speaks"
 
 
 def test_stop_ends_a_model_and_keeps_its_words():
@@ -262,7 +262,7 @@ def test_stop_ends_a_model_and_keeps_its_words():
     threading.Timer(0.2, stop.set).start()
     _, done = turn(model, stop=stop)
     assert done.reason == "stopped" and done.messages[-1] == Message("assistant", "Some words")
-    assert model.closed.wait(2)
+    assert model.closed.wait(8)
 
 
 def test_stop_ends_a_running_tool():
@@ -277,7 +277,7 @@ def test_stop_ends_a_running_tool():
     stop, model = threading.Event(), ScriptedModel([call("hang", "")], ["never asked"])
     threading.Timer(0.2, stop.set).start()
     steps, done = turn(model, tools=[Tool.from_function(hang)], stop=stop)
-    assert done.reason == "stopped" and "the person stopped" in results(steps)[0] and told.wait(2)
+    assert done.reason == "stopped" and "the person stopped" in results(steps)[0] and told.wait(8)
     assert len(model.asked) == 1
 
 
@@ -297,7 +297,7 @@ def test_closing_the_conversation_silences_the_model():
     steps = converse(model, ASK)
     assert next(steps) == Words("a")
     steps.close()
-    assert model.closed.wait(2)
+    assert model.closed.wait(8)
 
 
 @pytest.mark.parametrize(

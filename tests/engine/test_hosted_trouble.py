@@ -122,7 +122,7 @@ def test_an_endless_answer_without_events_is_hung_up_on(line: bytes):
     with FakeOpenAI(forever(line, gap=0)) as server:
         _, problem = collect(HostedResponder(at(server.url)).reply(ASK, Sampling()))
         assert "sent 4 MiB without one readable event" in str(problem)
-        assert server.gone.wait(2)
+        assert server.gone.wait(8)
 
 
 def test_a_huge_line_after_words_is_hung_up_on():
@@ -143,8 +143,8 @@ def test_a_reply_that_drips_for_ever_is_ended_by_the_clock(monkeypatch: pytest.M
     with FakeOpenAI(forever(b": still here\n\n", first=event(chunk("Hi")))) as server:
         started = time.monotonic()
         events, problem = collect(HostedResponder(at(server.url)).reply(ASK, Sampling()))
-        assert time.monotonic() - started < 2
-        assert server.gone.wait(2)
+        assert time.monotonic() - started < 8
+        assert server.gone.wait(8)
     assert text(events) == "Hi" and "for one reply" in str(problem)
 
 
@@ -253,7 +253,7 @@ def test_a_long_wait_is_told_and_not_waited():
         started = time.monotonic()
         _, problem = collect(HostedResponder(at(server.url)).reply(ASK, Sampling()))
         assert "asks to wait 42 seconds" in str(problem)
-        assert time.monotonic() - started < 2 and len(server.requests) == 1
+        assert time.monotonic() - started < 8 and len(server.requests) == 1
 
 
 def test_long_and_dirty_messages_are_cut_and_cleaned():
@@ -264,7 +264,7 @@ def test_long_and_dirty_messages_are_cut_and_cleaned():
 def test_an_error_body_without_end_is_not_read_to_the_end():
     with FakeOpenAI(forever(b"x" * 2**12, gap=0, status=404)) as server:
         assert "404" in str(collect(HostedResponder(at(server.url)).reply(ASK, Sampling()))[1])
-        assert server.gone.wait(2)
+        assert server.gone.wait(8)
 
 
 def test_an_error_body_that_breaks_off_is_still_told_by_its_status():

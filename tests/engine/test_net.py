@@ -260,14 +260,14 @@ def test_a_dripping_page_ends_in_time_and_at_once_on_stop(world: World, monkeypa
     began = time.monotonic()
     with pytest.raises(Problem):
         net.fetch("http://public.example/drip")
-    assert time.monotonic() - began < 5
-    monkeypatch.setattr(net, "SECONDS", 10)
+    assert time.monotonic() - began < 15
+    monkeypatch.setattr(net, "SECONDS", 40)
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
     began = time.monotonic()
     with pytest.raises(Stopped):
         net.fetch("http://public.example/drip", stop)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_there_is_no_other_door():

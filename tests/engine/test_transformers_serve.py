@@ -112,7 +112,7 @@ def test_closing_a_reply_leaves_the_real_server_free_for_the_next(served: Served
     reply.close()
     started = time.monotonic()
     assert list(HostedResponder(served.model).reply([Message("user", "Hi")], Sampling(max_tokens=4)))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_failing_and_a_hanging_lane_leave_the_real_one_alone(served: Served):
@@ -129,7 +129,7 @@ def test_a_failing_and_a_hanging_lane_leave_the_real_one_alone(served: Served):
         ]
         comparison = Comparison(lanes, "What is fat-tailedness?")
         events = []
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while sum(isinstance(e, LaneEnded) for e in events) < 2 and time.monotonic() < until:
             events += comparison.take(0.2)
         comparison.stop()

@@ -115,17 +115,19 @@ def test_bad_endpoints_are_refused_with_every_complaint(arguments: tuple, senten
 
 
 def test_demo_page_has_a_banner_and_no_endpoint_form(demo):
-    html = httpx.get(demo[0]).text
+    html = httpx.get(demo[0], timeout=60).text
     assert "Open demo." in html and "add_endpoint" not in html and "endpoint-key" not in html
 
 
 def test_forged_calls_of_a_visitor_are_refused(demo, stage: Stage):
-    client = Client(demo[0], verbose=False)
+    client = Client(demo[0], verbose=False, httpx_kwargs={"timeout": 60})
     with pytest.raises(AppError, match="may not use a model that is not in the list"):
         client.predict("hi", ["/etc/passwd"], api_name="/compare")
     # past gradio_client, with a model that the picker does not hold and the names a forger would try
     forged = {"data": [None, "../../secret"], "fn_index": pick_of(demo[1]), "session_hash": "forged"}
-    answer = httpx.post(f"{demo[0]}/gradio_api/run/predict", json=forged, headers={"x-forwarded-for": "127.0.0.1"})
+    answer = httpx.post(
+        f"{demo[0]}/gradio_api/run/predict", json=forged, headers={"x-forwarded-for": "127.0.0.1"}, timeout=60
+    )
     assert answer.status_code != 200 and "Traceback" not in answer.text
     assert not stage.started
 
@@ -135,13 +137,15 @@ def pick_of(blocks: gr.Blocks) -> int:
 
 
 def test_visitors_may_compare_what_is_listed(demo, stage: Stage):
-    found = Client(demo[0], verbose=False).predict("hi", ["starter", "starter-shawgpt"], api_name="/compare")
+    found = Client(demo[0], verbose=False, httpx_kwargs={"timeout": 60}).predict(
+        "hi", ["starter", "starter-shawgpt"], api_name="/compare"
+    )
     assert [one["end"] for one in found] == ["stop", "stop"]
 
 
 def test_logged_in_owner_may_name_any_model(stage: Stage):
     with serving("--auth", "me:correct-horse") as (address, _):
-        client = Client(address, auth=("me", "correct-horse"), verbose=False)
+        client = Client(address, auth=("me", "correct-horse"), verbose=False, httpx_kwargs={"timeout": 60})
         found = client.predict("hi", ["some/model", "starter"], api_name="/compare")
     assert [one["model"] for one in found] == ["some/model", "starter"]
 
@@ -150,7 +154,7 @@ def test_keys_are_neither_in_the_page_nor_in_what_is_said():
     desk = Desk([])
     add_endpoint(request(LOCAL), desk, "mine", "http://localhost:1/v1", "m", "sk-very-secret")
     with serving() as (address, _):
-        config = httpx.get(f"{address}/config").json()
+        config = httpx.get(f"{address}/config", timeout=60).json()
     keys = [c for c in config["components"] if c["props"].get("elem_id") == "endpoint-key"]
     assert keys and keys[0]["props"]["type"] == "password" and not keys[0]["props"].get("value")
     assert "sk-very-secret" not in repr(desk.endpoints["mine"][0])

@@ -129,7 +129,7 @@ def test_stop_ends_a_running_tool(actor: Actor):  # noqa: F811
     assert actor.begun.wait(5)
     converse.stop(request(), talk)
     list(views)
-    assert actor.ended.wait(2) and talk.shown[-1] == Remark("Stopped by you.") and "hang · failed" in titles(talk)[0]
+    assert actor.ended.wait(8) and talk.shown[-1] == Remark("Stopped by you.") and "hang · failed" in titles(talk)[0]
 
 
 def test_leaving_the_page_stops_the_turn(actor: Actor):  # noqa: F811

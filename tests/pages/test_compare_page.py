@@ -30,7 +30,7 @@ class Guest:
 
     def __init__(self, page: Page):
         address, blocks = page
-        self.client = Client(address, verbose=False)
+        self.client = Client(address, verbose=False, httpx_kwargs={"timeout": 60})
         parts = [part for part in event(blocks, "send").inputs if not isinstance(part, gr.State)]
         self.values = [part.value for part in parts][1:]
 
@@ -57,7 +57,7 @@ def lane_of(view: tuple, lane: int) -> tuple[str, list[str], str]:
     return head, [message["content"][0]["text"] for message in said], foot
 
 
-def wait_for(condition: Any, seconds: float = 5) -> None:
+def wait_for(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -72,7 +72,7 @@ def guest(page: Page) -> Guest:
 def test_both_lanes_stream_together_and_a_slow_one_holds_up_nobody(guest: Guest, stage: Stage):
     stage.scripts = {"starter": Script("a b c d", 0.03), "starter-shawgpt": Script("v w x y z", 0.15)}
     job = guest.send("hi")
-    final = job.result(timeout=10)
+    final = job.result(timeout=60)
     views = job.outputs()
     grown = [len("".join(lane_of(view, 0)[1][1:])) for view in views]
     assert grown == sorted(grown) and len(set(grown)) > 2, "lane 1 did not grow step by step"
@@ -85,7 +85,7 @@ def test_both_lanes_stream_together_and_a_slow_one_holds_up_nobody(guest: Guest,
 
 
 def test_base_and_tuned_are_asked_the_same(guest: Guest, stage: Stage):
-    guest.send("hi").result(timeout=10)
+    guest.send("hi").result(timeout=60)
     base, tuned = stage.started[0].lanes
     assert base.model.adapter is None and tuned.model.adapter is not None
     assert (base.style, base.system, base.sampling) == (tuned.style, tuned.system, tuned.sampling)
@@ -96,7 +96,7 @@ def test_a_lane_can_have_settings_of_its_own(guest: Guest, stage: Stage):
     for name, value in {"own": True, "temperature": 0.0, "stop": "END\n\\n\\n", "system": "Be brief."}.items():
         guest.put(1, name, value)
     guest.put(1, "style", "plain")
-    guest.send("hi").result(timeout=10)
+    guest.send("hi").result(timeout=60)
     base, tuned = stage.started[0].lanes
     assert base.sampling == Sampling() and base.style == "shawgpt" and base.system == ""
     assert tuned.sampling == Sampling(temperature=0.0, stop=("END", "\n\n"))
@@ -109,8 +109,8 @@ def test_fields_are_those_of_sampling():
 
 def test_follow_up_goes_on_in_each_lane_with_its_own_history(guest: Guest, stage: Stage):
     stage.scripts = {"starter": Script("base says"), "starter-shawgpt": Script("tuned says")}
-    guest.send("one").result(timeout=10)
-    final = guest.send("two").result(timeout=10)
+    guest.send("one").result(timeout=60)
+    final = guest.send("two").result(timeout=60)
     histories = [[m.content for m in history] for history in stage.started[1].histories]
     assert histories == [["one", "base says"], ["one", "tuned says"]]
     assert lane_of(final, 1)[1] == ["one", "tuned says", "two", "tuned says"]
@@ -121,7 +121,7 @@ def test_stop_of_one_lane_leaves_the_other_running(guest: Guest, stage: Stage):
     job = guest.send("hi")
     wait_for(lambda: stage.started and stage.started[0].said[0] >= 2)
     guest.stop(0)
-    final = job.result(timeout=10)
+    final = job.result(timeout=60)
     assert "stopped by you" in lane_of(final, 0)[2] and len(lane_of(final, 0)[1][1]) < 19
     assert lane_of(final, 1)[1][1] == "x y z"
 
@@ -131,7 +131,7 @@ def test_stop_all_ends_a_hanging_lane(guest: Guest, stage: Stage):
     job = guest.send("hi")
     wait_for(lambda: stage.started and 0 not in stage.started[0].open)
     guest.stop()
-    final = job.result(timeout=5)
+    final = job.result(timeout=60)
     assert lane_of(final, 0)[1][1] == "a b c"
     assert lane_of(final, 1)[1][1] == "x" and "stopped by you" in lane_of(final, 1)[2]
 
@@ -139,7 +139,7 @@ def test_stop_all_ends_a_hanging_lane(guest: Guest, stage: Stage):
 @pytest.mark.parametrize("words", [0, 2])
 def test_failing_lane_is_a_card_of_its_own(guest: Guest, stage: Stage, words: int):
     stage.scripts = {"starter": Script("a b c d", fails_after=words), "starter-shawgpt": Script("x y z")}
-    final = guest.send("hi").result(timeout=10)
+    final = guest.send("hi").result(timeout=60)
     assert "This lane failed." in lane_of(final, 0)[2] and "scripted server" in lane_of(final, 0)[2]
     assert lane_of(final, 1)[1][1] == "x y z" and "failed" not in lane_of(final, 1)[2]
     assert final[-1] == "Lane 1 failed, lane 2 done"
@@ -148,14 +148,14 @@ def test_failing_lane_is_a_card_of_its_own(guest: Guest, stage: Stage, words: in
 def test_waiting_for_the_weights_is_told(guest: Guest, stage: Stage):
     stage.scripts = {"starter": Script("a", wait=0.3)}
     job = guest.send("hi")
-    job.result(timeout=10)
+    job.result(timeout=60)
     assert any("loading the weights…" in lane_of(view, 0)[2] for view in job.outputs())
 
 
 def test_retry_asks_one_lane_again_with_another_seed_and_marks_it(guest: Guest, stage: Stage):
-    guest.send("hi").result(timeout=10)
+    guest.send("hi").result(timeout=60)
     stage.scripts = {"starter-shawgpt": Script("another answer")}
-    final = (None, *guest.retry(1).result(timeout=10))
+    final = (None, *guest.retry(1).result(timeout=60))
     again = stage.started[1]
     assert [lane.model.name for lane in again.lanes] == ["starter-shawgpt"]
     assert again.lanes[0].sampling.seed == 1 and again.prompt == "hi" and again.histories == [[]]
@@ -165,8 +165,8 @@ def test_retry_asks_one_lane_again_with_another_seed_and_marks_it(guest: Guest, 
 
 def test_retry_after_a_failure_keeps_the_seed(guest: Guest, stage: Stage):
     stage.scripts = {"starter": Script(fails_after=0)}
-    guest.send("hi").result(timeout=10)
-    guest.retry(0).result(timeout=10)
+    guest.send("hi").result(timeout=60)
+    guest.retry(0).result(timeout=60)
     assert stage.started[1].lanes[0].sampling.seed == 0
 
 
@@ -175,8 +175,8 @@ def test_retry_while_the_other_lane_still_runs(guest: Guest, stage: Stage):
     job = guest.send("hi")
     wait_for(lambda: stage.started and 0 not in stage.started[0].open)
     time.sleep(0.2)
-    guest.retry(0).result(timeout=10)
-    final = job.result(timeout=10)
+    guest.retry(0).result(timeout=60)
+    final = job.result(timeout=60)
     assert "retried" in lane_of(final, 0)[2] and lane_of(final, 1)[1][1] == " ".join("vwxyz" * 3)
 
 
@@ -188,8 +188,8 @@ def test_two_visitors_do_not_mix(page: Page, stage: Stage):
     second = other.send("from the other")
     wait_for(lambda: len(stage.started) == 2 and stage.started[1].said[0] >= 1)
     other.stop()
-    assert lane_of(first.result(timeout=10), 0)[1] == ["from one", "a b c d e f g h i j"]
-    assert lane_of(second.result(timeout=10), 0)[1][0] == "from the other"
+    assert lane_of(first.result(timeout=60), 0)[1] == ["from one", "a b c d e f g h i j"]
+    assert lane_of(second.result(timeout=60), 0)[1][0] == "from the other"
     assert "stopped by you" in lane_of(second.result(), 0)[2]
 
 
@@ -205,7 +205,7 @@ def test_leaving_stops_the_rows_within_a_second(guest: Guest, stage: Stage):
 
 def refused(job: Any) -> str:
     with pytest.raises(AppError) as caught:
-        job.result(timeout=10)
+        job.result(timeout=60)
     assert "Traceback" not in str(caught.value)
     return str(caught.value)
 
@@ -230,7 +230,7 @@ def test_second_send_waits_for_the_first(guest: Guest, stage: Stage):
     job = guest.send("hi")
     wait_for(lambda: bool(stage.started))
     assert "still answering" in refused(guest.send("again"))
-    job.result(timeout=10)
+    job.result(timeout=60)
 
 
 def test_a_bug_is_logged_and_told_in_one_sentence(guest: Guest, stage: Stage, monkeypatch, caplog):
@@ -249,11 +249,11 @@ def test_lanes_from_two_to_eight_and_no_ninth(guest: Guest, stage: Stage):
     for _ in range(6):
         guest.client.predict(api_name="/more")
     assert "8 lanes are the most" in refused(guest.client.submit(api_name="/more"))
-    final = guest.send("hi").result(timeout=10)
+    final = guest.send("hi").result(timeout=60)
     assert len(stage.started[0].lanes) == 8 and all(lane_of(final, lane)[1] for lane in range(8))
     assert "are the same weights" in final[-2]
     guest.client.predict(api_name="/fewer")
-    guest.send("hi").result(timeout=10)
+    guest.send("hi").result(timeout=60)
     assert len(stage.started[1].lanes) == 7
 
 
@@ -263,7 +263,7 @@ def test_clear_empties_the_lanes_and_stops_them(guest: Guest, stage: Stage):
     wait_for(lambda: stage.started and stage.started[0].said[0] == 1)
     view = guest.client.predict(api_name="/clear")
     assert lane_of((None, *view), 0)[1] == []
-    assert lane_of(job.result(timeout=5), 0)[1] == [], "the stopped stream brought its words back"
+    assert lane_of(job.result(timeout=60), 0)[1] == [], "the stopped stream brought its words back"
     assert stage.started[0].done
 
 
@@ -278,7 +278,7 @@ def test_presets_arrange_the_lanes(guest: Guest, stage: Stage, name: str, lanes:
     if name == "arrange_1":
         assert outputs[9] == "plain", "the first lane should ask the bare base"
         guest.put(0, "style", outputs[9])
-    guest.send("hi").result(timeout=10)
+    guest.send("hi").result(timeout=60)
     asked = stage.started[0].lanes
     assert lanes is None or len(asked) == lanes
     assert style == asked[-1].style == "shawgpt" or name == "arrange_2"
@@ -288,7 +288,7 @@ def test_presets_arrange_the_lanes(guest: Guest, stage: Stage, name: str, lanes:
 def test_export_holds_what_was_said_and_nothing_else(guest: Guest, stage: Stage):
     assert "nothing to export" in refused(guest.client.submit(api_name="/export_results"))
     stage.scripts = {"starter": Script("=1+1 is two")}
-    guest.send("hi").result(timeout=10)
+    guest.send("hi").result(timeout=60)
     file = json.loads(guest.client.predict(api_name="/export_results"))
     assert file["name"].endswith(".json") and file["type"] == "application/json"
     rows = json.loads(file["text"])["results"]
@@ -299,7 +299,7 @@ def test_export_holds_what_was_said_and_nothing_else(guest: Guest, stage: Stage)
 
 def test_differences_at_will(guest: Guest, stage: Stage):
     stage.scripts = {"starter": Script("a b"), "starter-shawgpt": Script("a c")}
-    final = guest.send("hi").result(timeout=10)
+    final = guest.send("hi").result(timeout=60)
     assert "<ins>" not in lane_of(final, 1)[2]
     view = (None, *guest.client.predict(True, api_name="/mark_differences"))
     assert "<del>b</del><ins>c</ins>" in lane_of(view, 1)[2] and "<ins>" not in lane_of(view, 0)[2]
@@ -307,7 +307,7 @@ def test_differences_at_will(guest: Guest, stage: Stage):
 
 def test_named_endpoint_compare(page: Page, stage: Stage):
     stage.scripts = {"starter": Script("base"), "starter-shawgpt": Script("x", fails_after=0)}
-    client = Client(page[0], verbose=False)
+    client = Client(page[0], verbose=False, httpx_kwargs={"timeout": 60})
     found = client.predict("hi", ["starter", "starter-shawgpt"], seed=7, max_new_tokens=9, api_name="/compare")
     assert [one["model"] for one in found] == ["starter", "starter-shawgpt"]
     assert found[0]["text"] == "base" and found[0]["end"] == "stop" and found[0]["error"] is None
@@ -327,11 +327,13 @@ def test_named_endpoint_compare(page: Page, stage: Stage):
     ],
 )
 def test_named_endpoint_refuses_with_a_sentence(page: Page, stage: Stage, arguments: tuple, sentence: str):
-    assert sentence in refused(Client(page[0], verbose=False).submit(*arguments, api_name="/compare"))
+    assert sentence in refused(
+        Client(page[0], verbose=False, httpx_kwargs={"timeout": 60}).submit(*arguments, api_name="/compare")
+    )
 
 
 def test_only_the_chosen_endpoints_are_in_the_api_docs(page: Page):
-    info = Client(page[0], verbose=False).view_api(return_format="dict", print_info=False)
+    info = Client(page[0], verbose=False, httpx_kwargs={"timeout": 60}).view_api(return_format="dict", print_info=False)
     named = {"/compare", "/chat", "/start_job", "/jobs", "/stop_job"}
     assert set(info["named_endpoints"]) == named and not info["unnamed_endpoints"]
 
@@ -340,7 +342,7 @@ def test_only_the_chosen_endpoints_are_in_the_api_docs(page: Page):
 
 
 def test_named_endpoint_with_the_real_starter(page: Page):
-    client = Client(page[0], verbose=False)
+    client = Client(page[0], verbose=False, httpx_kwargs={"timeout": 60})
     asked = {"max_new_tokens": 40, "style": "shawgpt", "api_name": "/compare"}
     base, tuned = client.predict("Great content, thank you!", ["starter", "starter-shawgpt"], **asked)
     assert base["error"] is None and tuned["error"] is None
