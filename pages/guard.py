@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from engine.settings import LOOPBACK
+from pages.entrance import Entrance
 from pages.launch import Launch
 
 Scope = MutableMapping[str, Any]
@@ -31,10 +32,13 @@ SPACE_FRAMES = "'self' https://huggingface.co https://*.hf.space"
 
 
 class Guard:
-    """ASGI middleware. `hosts` are names besides the loopback ones under which this app is reached; it may grow."""
+    """ASGI middleware. `hosts` are names besides the loopback ones under which this app is reached; it may grow.
 
-    def __init__(self, app: App, launch: Launch, hosts: set[str]):
-        self.app, self.launch, self.hosts = app, launch, hosts
+    `entrance` keeps the logins where there is an owner.
+    """
+
+    def __init__(self, app: App, launch: Launch, hosts: set[str], entrance: Entrance | None = None):
+        self.app, self.launch, self.hosts, self.entrance = app, launch, hosts, entrance
         ancestors = SPACE_FRAMES if launch.on_space else "'self'"
         self.headers = [
             (b"content-security-policy", CONTENT_POLICY.format(ancestors=ancestors).encode()),
@@ -61,7 +65,15 @@ class Guard:
             return "Diptych does not answer under this name."
         if origin is not None and not self.same(origin, host):
             return "Diptych answers only its own page."
-        return None
+        return self.without_login(scope, headers)
+
+    def without_login(self, scope: Scope, headers: dict[bytes, str]) -> str | None:
+        """Why a request needs a login first, where there is an owner."""
+        gradio: Any = scope.get("app")
+        if self.entrance is None or not hasattr(gradio, "tokens"):
+            return None
+        cookies = headers.get(b"cookie", "")
+        return self.entrance.refusal(plain(scope["path"]), gradio.tokens, cookies, gradio.cookie_id)
 
     def own(self, host: str) -> bool:
         """Whether the request's Host is one of ours. On an address for others any name may lead here."""
