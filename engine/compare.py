@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from engine.errors import sentence
+from engine.grounding import Grounding, refused
 from engine.lanes import (
     MOST_LANES,
     CompareEvent,
     Lane,
     LaneBegan,
     LaneEnded,
+    LaneGrounded,
     LanePiece,
     LaneResult,
     LaneWaits,
@@ -36,6 +38,7 @@ __all__ = [
     "Lane",
     "LaneBegan",
     "LaneEnded",
+    "LaneGrounded",
     "LanePiece",
     "LaneResult",
     "LaneWaits",
@@ -44,7 +47,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-Told = Event | Exception | Note | str  # a string is what a lane waits for
+Told = Event | Exception | LaneGrounded | Note | str  # a string is what a lane waits for
 
 
 class Stoppable(Protocol):
@@ -74,6 +77,7 @@ class Comparison:
         earlier = histories or [()] * len(lanes)
         asked = Message("user", encodable(prompt))
         self.messages = [(*system(lane), *earlier[i], asked) for i, lane in enumerate(lanes)]
+        self._grounding = Grounding(asked.content)
         for group in by_base(self.lanes):
             threading.Thread(target=self._start, args=(group,), daemon=True, name="compare").start()
 
@@ -115,7 +119,7 @@ class Comparison:
     def _digest(self, lane: int, event: Told) -> list[CompareEvent]:
         """Turn a responder's event into the comparison's."""
         generation = self._generations[lane]
-        if isinstance(event, Note):
+        if isinstance(event, Note | LaneGrounded):
             return [event]
         if isinstance(event, str):
             return [LaneWaits(lane, event)]
@@ -146,7 +150,7 @@ class Comparison:
             adapter=model.adapter_hash if error is None else None,
             logit_difference=generation.end.logit_difference if generation.end else None,
             prompt=begin.prompt,
-            prompt_tokens=begin.prompt_tokens,
+            prompt_tokens=counted(begin, generation.end),
             cut_tokens=begin.cut_tokens,
             seed=self.lanes[lane].sampling.seed,
             error=error,
@@ -155,6 +159,9 @@ class Comparison:
     def _start(self, group: Sequence[int]) -> None:
         """Answer the lanes of one base in this thread: all rows in one go, so that they share every step."""
         try:
+            group = [lane for lane in group if self._grounded(lane)]
+            if not group:
+                return
             if self.lanes[group[0]].model.endpoint:
                 self._follow(group[0])
                 return
@@ -165,6 +172,21 @@ class Comparison:
         except Exception as error:
             for lane in group:
                 self._tell(lane, error)
+
+    def _grounded(self, lane: int) -> bool:
+        """Put a lane's passages into its prompt; False where it has nothing to answer from, which is told."""
+        if self.lanes[lane].passages is None:
+            return True
+        self._tell(lane, "looking into the documents")
+        try:
+            self.messages[lane], found = self._grounding.place(lane, self.lanes[lane], self.messages[lane])
+        except Exception as error:
+            self._tell(lane, error)
+            return False
+        self._tell(lane, found)
+        for event in refused(found):
+            self._tell(lane, event)
+        return not found.refusal
 
     def _works(self, lane: int, working: Stoppable) -> None:
         """Remember what to stop for a lane, and stop it if the lane was stopped before it began."""
@@ -189,6 +211,11 @@ class Comparison:
     def _tell(self, lane: int, event: Told) -> None:
         """Put an event of a lane where `take` finds it; any thread may call."""
         self._inbox.put((lane, event))
+
+
+def counted(begin: Begin, end: End | None) -> int | None:
+    """Tokens of the prompt: our own count, or at the end the server's."""
+    return end.usage.prompt_tokens if begin.prompt_tokens is None and end else begin.prompt_tokens
 
 
 if __name__ == "__main__":

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from engine.catalog import Model
 from engine.errors import Problem
 from engine.messages import Message, Sampling
-from engine.respond import Passages
+from engine.respond import Passage, Passages
 
 MOST_LANES = 8
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One column: a model and how it is asked. `key` is this visitor's secret for an endpoint; never stored."""
+    """One column: a model and how it is asked. `key` is this visitor's secret for an endpoint; never stored.
+
+    With `passages` the question is asked with what they hold on it, written in the `form` of assets/grounding.
+    """
 
     model: Model
     style: str = "plain"
@@ -23,6 +26,7 @@ class Lane:
     sampling: Sampling = field(default_factory=Sampling)
     passages: Passages | None = None
     key: str | None = field(default=None, repr=False)
+    form: str = "strict"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,18 @@ class LaneBegan:
 
 
 @dataclass(frozen=True)
+class LaneGrounded:
+    """What the lane reads before it answers, as it stands in its prompt: passage i has the number i + 1.
+
+    With nothing near enough there are no passages, and `refusal` is the answer; the model is not asked.
+    """
+
+    lane: int
+    passages: tuple[Passage, ...]
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
 class LanePiece:
     """More words of a lane; `tokens` is its count so far."""
 
@@ -96,7 +112,7 @@ class Note:
     text: str
 
 
-CompareEvent = LaneWaits | LaneBegan | LanePiece | LaneEnded | Note
+CompareEvent = LaneWaits | LaneGrounded | LaneBegan | LanePiece | LaneEnded | Note
 
 
 def check(lanes: Sequence[Lane], prompt: str) -> None:
@@ -141,7 +157,7 @@ def notes(lanes: Sequence[Lane]) -> list[str]:
         if len(lanes_of_it) > 1:
             *first, last = (str(i + 1) for i in lanes_of_it)
             numbers = f"{', '.join(first)} and {last}"
-            asked = {(lanes[i].style, lanes[i].system, lanes[i].sampling) for i in lanes_of_it}
+            asked = {(lanes[i].style, lanes[i].system, lanes[i].sampling, id(lanes[i].passages)) for i in lanes_of_it}
             how = "asked in different ways" if len(asked) > 1 else "asked in the same way: their answers must be equal"
             found.append(f"Lanes {numbers} are the same weights, {how}.")
     return found

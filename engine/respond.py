@@ -37,7 +37,13 @@ class Passage:
 class Passages(Protocol):
     """What engine knows of documents: something that can be searched. rag implements it."""
 
-    def search(self, question: str, k: int) -> Sequence[Passage]: ...
+    def search(self, question: str, k: int) -> Sequence[Passage]:
+        """The passages near enough to the question, best first, at most `k` where nobody chose a number."""
+        ...
+
+    def nearest(self, question: str) -> Passage | None:
+        """What comes nearest to the question, however far; None where there is nothing."""
+        ...
 
 
 @dataclass

@@ -1,0 +1,82 @@
+"""One question through several lanes of the engine: with and without the documents, base and tuned."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from engine.compare import CompareEvent, Comparison, Lane, LaneBegan, LaneEnded, LaneGrounded, LanePiece, LaneWaits
+from engine.grounding import inert, toy
+from pages.knowledge_talk import Quarter
+from pages.render import ENDS
+from rag.citing import Marks, citations, mended
+from rag.collection import Asked
+
+BEAT = 0.2  # seconds between two updates: for each widget the browser searches all of the page's, tab by tab
+
+
+def cells(titles: Sequence[str], lanes: Sequence[Lane]) -> list[Quarter]:
+    """Empty cells for lanes."""
+    return [
+        Quarter(title, lane.model.name, lane.passages is not None, line="waiting for its turn…")
+        for title, lane in zip(titles, lanes, strict=True)
+    ]
+
+
+def answered(
+    titles: Sequence[str], lanes: Sequence[Lane], question: str, stopping: threading.Event
+) -> Iterator[list[Quarter]]:
+    """The cells as they grow, beat by beat, until every lane has ended; closing it ends the lanes."""
+    comparison = Comparison(lanes, question)
+    now = cells(titles, lanes)
+    try:
+        while not comparison.done:
+            if stopping.is_set():
+                comparison.stop()
+            began = time.monotonic()
+            events = comparison.take(BEAT)
+            if not comparison.done:
+                time.sleep(max(0.0, BEAT - (time.monotonic() - began)))
+                events += comparison.take(0)
+            for event in events:
+                if not isinstance(event, LaneWaits | LaneGrounded | LaneBegan | LanePiece | LaneEnded):
+                    continue
+                at = event.lane
+                now = [*now[:at], changed(now[at], event, lanes[at]), *now[at + 1 :]]
+            yield now
+    finally:
+        comparison.stop()
+
+
+def changed(cell: Quarter, event: CompareEvent, lane: Lane) -> Quarter:
+    """A cell after an event of its lane."""
+    match event:
+        case LaneWaits():
+            return replace(cell, line=f"{event.what}…")
+        case LaneGrounded():
+            return replace(cell, passages=len(event.passages), line="reading the passages…")
+        case LaneBegan():
+            return replace(cell, line="reading the prompt…")
+        case LanePiece():
+            return replace(cell, text=cell.text + event.text, line="answering…")
+        case LaneEnded():
+            return ended(cell, event, lane)
+    return cell
+
+
+def ended(cell: Quarter, event: LaneEnded, lane: Lane) -> Quarter:
+    """A finished cell: marks that point nowhere are out, and a toy's marks stand where the words are."""
+    result, text, removed = event.result, event.result.text.strip(), 0
+    cited: tuple[int, ...] = ()
+    if isinstance(lane.passages, Asked) and cell.passages:
+        passages = [inert(hit.chunk.text) for hit in lane.passages.found[: cell.passages]]
+        marks = Marks(len(passages))
+        text, removed = (marks.feed(text) + marks.finish()).strip(), marks.removed
+        text = mended(text, passages)[0] if toy(lane.model) else text
+        cited = tuple(sorted({each.number for each in citations(text, passages)}))
+    parts = [f"{result.seconds:.1f} s", ENDS.get(result.end, result.end)]
+    if removed:
+        parts.append(f"{removed} marks without a passage taken out")
+    return replace(cell, text=text, cited=cited, running=False, error=result.error or "", line=" · ".join(parts))

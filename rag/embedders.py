@@ -1,0 +1,182 @@
+"""Embedding models for passages and questions: which weights, how many tokens they read, texts in, unit vectors out."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine import embed
+from engine.errors import Problem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEFAULT = embed.NAME
+BATCH = 16  # texts in one forward pass: with texts of one length next to each other, larger ones gain nothing
+# what models want in front of a question and of a passage, from their model cards; MiniLM and most others want nothing
+PREFIXES = {
+    "bge-small-en-v1.5": ("Represent this sentence for searching relevant passages: ", ""),
+    "bge-base-en-v1.5": ("Represent this sentence for searching relevant passages: ", ""),
+    "bge-large-en-v1.5": ("Represent this sentence for searching relevant passages: ", ""),
+    "e5-small-v2": ("query: ", "passage: "),
+    "e5-base-v2": ("query: ", "passage: "),
+    "e5-large-v2": ("query: ", "passage: "),
+    "nomic-embed-text-v1.5": ("search_query: ", "search_document: "),
+}
+WEIGHTS = ("*.safetensors", "*.bin")
+_one_at_a_time = threading.Lock()
+
+
+class Embedder:
+    """One embedding model. Counting tokens needs its tokenizer alone; the weights are loaded by the first vector."""
+
+    def __init__(self, name: str = DEFAULT, query_prefix: str = ""):
+        self.name = name
+        ours, theirs = PREFIXES.get(name.rpartition("/")[2].lower(), ("", ""))
+        self.query_prefix = query_prefix or ours
+        self.passage_prefix = theirs
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """Where the model's files lie. Raises Problem where they are not on this machine and cannot be fetched."""
+        if self.name in (DEFAULT, f"sentence-transformers/{DEFAULT}"):
+            place = embed.folder()
+            if place is None:
+                embed.model()  # raises the sentence that says what to install
+                raise Problem(f"The embedding model {DEFAULT} is not on this machine.")
+            return place
+        if Path(self.name).is_dir():
+            return Path(self.name)
+        return fetched(self.name)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of the weights, the tokenizer and the passage prefix: equal fingerprints, equal vectors."""
+        digest = hashlib.sha256(self.passage_prefix.encode())
+        files = [path for pattern in (*WEIGHTS, "tokenizer.json") for path in sorted(self.folder.glob(pattern))]
+        for path in files:
+            digest.update(f"{path.name} {embed.sha256(path)}\n".encode())
+        return digest.hexdigest()[:32]
+
+    @functools.cached_property
+    def dimension(self) -> int:
+        """Numbers in one vector."""
+        return int(self._json("1_Pooling/config.json").get("word_embedding_dimension") or self._config["hidden_size"])
+
+    @functools.cached_property
+    def max_tokens(self) -> int:
+        """The most tokens of one text that the model reads, with the special ones it adds itself."""
+        said = self._json("sentence_bert_config.json").get("max_seq_length")
+        return int(said or self._config.get("max_position_embeddings") or 512)
+
+    @functools.cached_property
+    def special_tokens(self) -> int:
+        """How many tokens the model adds to every text, and its passage prefix."""
+        return len(self._tokenizer.encode(self.passage_prefix).ids)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text without the special ones."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where each token of the text begins and ends, in characters."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
+
+    def embed_passages(self, texts: Sequence[str], batch: int = BATCH) -> np.ndarray:
+        """Unit vectors of passages, float32 of shape (texts, dimension); what is beyond `max_tokens` does not count."""
+        return self._embed([self.passage_prefix + text for text in texts], batch)
+
+    def embed_query(self, text: str) -> np.ndarray:
+        """The unit vector of a question, float32 of shape (dimension,)."""
+        return self._embed([self.query_prefix + text], 1)[0]
+
+    def _embed(self, texts: list[str], batch: int) -> np.ndarray:
+        import numpy as np
+
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        with _one_at_a_time:
+            if self._plain is not None:
+                return self._by_length(texts, batch)
+            made = self._network.encode(
+                texts, batch_size=batch, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+            )
+        return np.asarray(made, dtype=np.float32)
+
+    def _by_length(self, texts: list[str], batch: int) -> np.ndarray:
+        """The plain network's vectors; texts of like length share a batch."""
+        import numpy as np
+
+        ids = [one.ids for one in self._tokenizer.encode_batch(texts)]
+        ids = [one if len(one) <= self.max_tokens else [*one[: self.max_tokens - 1], one[-1]] for one in ids]
+        order = sorted(range(len(ids)), key=lambda at: len(ids[at]), reverse=True)
+        made = np.zeros((len(ids), self.dimension), dtype=np.float32)
+        for start in range(0, len(order), batch):
+            places = order[start : start + batch]
+            made[places] = self._plain([ids[at] for at in places]).numpy()
+        return made
+
+    @functools.cached_property
+    def _plain(self) -> Any:
+        """The network in plain torch where the model is a BERT that it knows; None otherwise."""
+        from rag.bert import Bert, fits
+
+        return Bert(self.folder) if fits(self.folder) else None
+
+    @functools.cached_property
+    def _network(self) -> Any:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        if self.name == DEFAULT:
+            return embed.model()
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(str(self.folder), device="cpu", local_files_only=True, trust_remote_code=False)
+
+    @functools.cached_property
+    def _tokenizer(self) -> Any:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from tokenizers import Tokenizer
+
+        path = self.folder / "tokenizer.json"
+        if not path.is_file():
+            raise Problem(f"{self.name} has no tokenizer.json, so its tokens cannot be counted. Choose another model.")
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    @functools.cached_property
+    def _config(self) -> dict[str, Any]:
+        return self._json("config.json")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def fetched(name: str) -> Path:
+    """The folder of a Hub model, from the cache or from the network. Raises Problem."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return Path(snapshot_download(name, ignore_patterns=["onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise Problem(
+            f"The embedding model '{name}' is not on this machine and cannot be fetched from the Hub "
+            f"({type(error).__name__}). Use {DEFAULT}, give a model's folder, or try again with a network."
+        ) from None
+
+
+@functools.lru_cache(maxsize=2)
+def embedder(name: str = DEFAULT, query_prefix: str = "") -> Embedder:
+    """The embedder of that name, kept in memory with its weights for the next call."""
+    return Embedder(name, query_prefix)

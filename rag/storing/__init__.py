@@ -1,0 +1,1 @@
+"""Parts of the store: its tables, its folder, its filters, its one-file export."""

@@ -1,0 +1,70 @@
+"""Documents in from the command line, with the fields that scripts read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.settings import ROOT
+from rag.headless import main
+from rag.store import list_collections
+
+NAME = "From the command line"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert main([*map(str, arguments), "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_add_list_rebuild_check_export_import_and_remove(
+    papers_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (papers_folder / "zero.pdf").write_bytes(b"")
+    rows = printed(capsys, "add", papers_folder, "--collection", NAME, code=1)
+    assert all({"file", "state", "pages", "chunks", "reason"} <= set(row) for row in rows)
+    assert {row["file"]: row["state"] for row in rows}["zero.pdf"] == "refused"
+    (papers_folder / "zero.pdf").unlink()
+    assert {row["state"] for row in printed(capsys, "add", papers_folder, "--collection", NAME)} == {"same"}
+    assert [row["file"] for row in printed(capsys, "list", "--collection", NAME)] == [
+        "models/extra.txt", "models/notes.md", "tails/notes.pdf",
+    ]  # fmt: skip
+    listed = next(row for row in printed(capsys, "list") if row["name"] == NAME)
+    assert listed["files"] == 3 and listed["chunk_tokens"] == 256
+    rebuilt = printed(capsys, "rebuild", "--collection", NAME, "--chunk-tokens", 64, "--overlap", 8)
+    assert rebuilt[0]["chunks"] > listed["chunks"] and rebuilt[0]["chunk_tokens"] == 64
+    assert printed(capsys, "check", "--collection", NAME)[0]["faults"] == []
+    printed(capsys, "export", tmp_path / "shelf.zip", "--collection", NAME)
+    assert printed(capsys, "import", tmp_path / "shelf.zip", "--collection", "A copy")[0]["files"] == 3
+    assert printed(capsys, "remove", "models/notes.md", "--collection", NAME)[0]["state"] == "removed"
+    assert printed(capsys, "remove", "models/notes.md", "--collection", NAME, code=1)[0]["state"] == "not there"
+    for name in (NAME, "A copy"):
+        printed(capsys, "remove", "--all", "--collection", name)
+    assert not {NAME, "A copy"} & {one.name for one in list_collections()}
+
+
+def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in (
+        (["add", str(tmp_path / "nowhere"), "--collection", NAME], "nothing at"),
+        (["list", "--collection", "not there"], "There is no collection"),
+        (["import", str(tmp_path / "nothing.zip")], "cannot be read"),
+    ):
+        assert main(arguments) == 2
+        told = capsys.readouterr().err
+        assert words in told and told.count("\n") == 1
+
+
+def test_a_plan_and_an_unchanged_folder_need_no_torch(papers_folder: Path) -> None:
+    code = (
+        "import sys; from rag.headless import main; "
+        f"main(['add', {str(papers_folder)!r}, '--collection', 'Only a plan', '--plan']); "
+        "main(['remove', '--all', '--collection', 'Only a plan']); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("False") and "new" in done.stdout
