@@ -23,6 +23,7 @@ class Model:
 
     `base` is a folder or a Hub id (or the model's name at an `endpoint`). Precision "auto" means bf16 where the
     processor or the GPU computes it natively and fp32 elsewhere; toys below 50 million parameters stay fp32.
+    Prices are an endpoint's, in US dollars for a million tokens; None where they are not known.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Model:
     key_name: str | None = None
     about: str = ""
     style: str | None = None
+    input_price: float | None = None
+    output_price: float | None = None
 
     def reply(self, prompt: str, style: str | None = None, **sampling: Any) -> str:
         """The whole answer to a prompt, in the style that the model was taught in; `sampling` as in Sampling."""
@@ -60,12 +63,48 @@ class Model:
         return hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class Card:
+    """What is published about a model that does not ship: one line of the catalogue.
+
+    `source` is its Hub id, or its name at an endpoint; `linear` of its `parameters` can be held in 8 or 4 bits.
+    `tuned_from` names the base of a pair; `cutoff` is empty where no training cut-off was published.
+    """
+
+    source: str
+    licence: str
+    context: int
+    about: str
+    parameters: int = 0
+    linear: int = 0
+    cutoff: str = ""
+    tuned_from: str = ""
+    gated: bool = False
+    input_price: float | None = None
+    output_price: float | None = None
+
+
+@functools.cache
+def data() -> dict[str, Any]:
+    """assets/models.toml."""
+    return tomllib.loads((ASSETS / "models.toml").read_text(encoding="utf-8"))
+
+
+def cards() -> list[Card]:
+    """The catalogue of models that can be added, and of hosted ones, in the file's order."""
+    return [Card(**entry) for entry in data()["card"]]
+
+
+def stand_ins() -> dict[str, str]:
+    """For the Hub id of a quantized model, in lower case, that of the full-precision model it was made from."""
+    return {entry["quantized"].lower(): entry["base"] for entry in data()["stand_in"]}
+
+
 @functools.cache
 def shipped() -> dict[str, Model]:
     """The models of assets/models.toml by name. Folders in it are relative to the repository."""
-    data = tomllib.loads((ASSETS / "models.toml").read_text(encoding="utf-8"))
     models = {}
-    for entry in data["model"]:
+    for entry in (dict(each) for each in data()["model"]):
         if "adapter" in entry:
             entry["adapter"] = ROOT / entry["adapter"]
         if "endpoint" not in entry and (ROOT / entry["base"]).is_dir():
@@ -78,32 +117,42 @@ def all_models() -> list[Model]:
     """Everything a picker offers, in order; hosted models only where the server has a key for them."""
     listed = [model for model in shipped().values() if not model.key_name or os.environ.get(model.key_name)]
     local = sum(1 for model in listed if not model.endpoint)
-    return [*listed[:local], *taught(), *listed[local:]]
+    return [*listed[:local], *kept(), *taught(), *listed[local:]]
+
+
+def kept() -> list[Model]:
+    """The models that the owner has added and whose files are here, oldest first."""
+    from engine.models.kept import entries
+
+    return [model for each in entries() if (model := each.model)]
 
 
 def taught() -> list[Model]:
-    """The models that finished runs made, oldest first."""
-    from engine.teaching.runs import all_jobs
+    """The models that finished runs made, oldest first, each followed by what it was merged into."""
+    from engine.teaching.runs import all_jobs, merged_model
 
-    return [model for job in reversed(all_jobs()) if (model := job.model)]
+    return [model for job in reversed(all_jobs()) for model in (job.model, merged_model(job)) if model]
 
 
 def find(name: str) -> Model:
     """The model of that name, else the folder or Hub id that the name is. Raises Problem.
 
-    A folder with an adapter_config.json is an adapter on the base named in it.
+    A folder with an adapter_config.json is an adapter on the base named in it; a Hub id that was added is the copy
+    on this machine.
     """
+    from engine.models.kept import by_source
+
     name = name.strip()
     if name in shipped():
         return shipped()[name]
-    for model in taught():
+    for model in (*kept(), *taught()):
         if model.name == name:
             return model
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return from_folder(folder.resolve())
     if HUB_ID.fullmatch(name):
-        return Model(name=name, base=name)
+        return by_source(name) or Model(name=name, base=name)
     raise Problem(
         f"'{name}' is neither a model in the list ({', '.join(shipped())}), nor a folder, nor a Hub id such as "
         "HuggingFaceTB/SmolLM2-135M."
@@ -112,11 +161,13 @@ def find(name: str) -> Model:
 
 def from_folder(folder: Path) -> Model:
     """The model or adapter in a folder. Raises Problem when it holds neither."""
+    from engine.models.kept import by_source
     from engine.weights import adapter_base
 
     if (folder / "adapter_config.json").is_file():
-        base = adapter_base(folder)
-        return Model(name=folder.name, base=base, adapter=folder)
+        named = adapter_base(folder)
+        base = by_source(named) or Model(name=named, base=named)
+        return Model(name=folder.name, base=base.base, precision=base.precision, adapter=folder)
     if (folder / "config.json").is_file():
         return Model(name=folder.name, base=str(folder))
     raise Problem(

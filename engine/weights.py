@@ -10,11 +10,12 @@ from typing import Any
 from engine.adapters import read_config
 from engine.catalog import Model
 from engine.errors import Problem
+from engine.models import checks
+from engine.models.footprint import TOY_PARAMETERS
 from engine.settings import ROOT, settings
 
 log = logging.getLogger(__name__)
 QUANTIZED = frozenset({"int8", "nf4"})
-TOY_PARAMETERS = 50_000_000  # below this bf16 gains nothing and costs exactness
 
 
 def adapter_base(folder: Path) -> str:
@@ -38,24 +39,29 @@ def look_at(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Problem(f"{name} is no model folder: its config.json cannot be read ({error}).") from error
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    config = config if isinstance(config, dict) else {}
+    if method := checks.quantization(config):
+        raise Problem(checks.quantized_trouble(name, method, ""))
+    files = [path.name for path in folder.iterdir()]
+    if wrong := checks.architecture_trouble(name, config) or checks.weights_trouble(name, files):
+        raise Problem(wrong)
 
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        own_code = isinstance(config, dict) and "auto_map" in config
-        reason = (
-            "it brings code of its own, which Diptych never runs"
-            if own_code
-            else f"'{kind}' is not an architecture of causal language models that this version of transformers knows"
-        )
-        raise Problem(f"The model {name} cannot be used: {reason}. Choose a model with a built-in architecture.")
-    if not any(folder.glob("*.safetensors")):
-        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth"))
-        found = "only pickle files (.bin, .pt), which can run code when opened" if pickled else "no weights at all"
-        raise Problem(
-            f"The folder {name} holds {found}. Diptych loads safetensors; convert the model with "
-            "save_pretrained(..., safe_serialization=True) or download its safetensors version."
-        )
+
+def look_on_hub(model: Model) -> None:
+    """Raise Problem when a look at a Hub id speaks against it, before its weights are fetched.
+
+    Where nobody can be asked, a copy in the Hub's own cache may still do; loading tells what is missing.
+    """
+    from engine.models.look import look
+
+    try:
+        found = look(model.base, model.revision)
+    except Problem:
+        return
+    if found.kind == "adapter":
+        raise Problem(f"{model.base} is an adapter. Add it on the Models tab, where it is attached to its base.")
+    if not found.usable:
+        raise Problem(" ".join(finding.text for finding in found.findings if finding.kind == "bad"))
 
 
 def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
@@ -73,6 +79,7 @@ def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
     if Path(model.base).is_dir():
         look_at(Path(model.base))
     else:
+        look_on_hub(model)
         options |= {"revision": model.revision, "token": settings().hub_token or False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.base, **options)
@@ -87,6 +94,8 @@ def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
     if torch.cuda.is_available() and model.precision not in QUANTIZED:  # bitsandbytes places its own
         network = network.to("cuda")
     keep_plain_four_bit(network)
+    if model.precision in QUANTIZED:
+        let_go_of_file(network)
     return network, tokenizer
 
 
@@ -140,6 +149,13 @@ def keep_plain_four_bit(network: Any) -> None:
     for module in network.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def let_go_of_file(network: Any) -> None:
+    """Copy what was not quantized: as views into the mapped file, embeddings would keep all of it in memory."""
+    for parameter in network.parameters():
+        if parameter.is_floating_point() and parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
 
 
 def explained(model: Model, error: Exception) -> Problem:

@@ -124,3 +124,12 @@ def test_an_adapter_folder_names_its_base(tmp_path: Path) -> None:
 
 def adapter_base_of_starter() -> str:
     return find("starter").base
+
+
+def test_quantized_and_recurrent_folders_are_refused_when_they_are_loaded_too(tmp_path: Path) -> None:
+    folder = make_tiny_llama(tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq"}}))
+    refused(folder, "m is a GPTQ model")
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
+    refused(folder, "recurrent state")
