@@ -26,6 +26,22 @@
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();
 
+  // When a tab or a fold is first opened, Gradio writes every field's first value into it once more, one frame later:
+  // what a script (or a very quick hand) has typed by then would be lost. Until that frame is over the page says that
+  // nothing can be typed yet.
+  let opening = 0;
+  const opened = () => --opening || document.body.removeAttribute("aria-disabled");
+  document.addEventListener(
+    "click",
+    (event) => {
+      if (!event.target.closest?.("[role=tab], .label-wrap")) return;
+      opening += 1;
+      document.body.setAttribute("aria-disabled", "true");
+      setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(opened))));
+    },
+    true,
+  );
+
   window.diptych = {
     // saves what an Export button has put into its box
     save(text) {

@@ -4,6 +4,8 @@ Ways: Diptych through its own path (engine.compare, sampling and events included
 adapter after another; (b) one PEFT generate over a batch with `adapter_names`; (c) a merged copy of the model per
 lane, each in a thread; (d) one generate over a static batch of the bare base, no adapters: the ceiling.
 Every way runs in a process of its own, with the same prompt of 64 tokens, temperature 0.7 and top-p 0.95.
+`--quick` takes about a minute: the 135M shape with q/v adapters, eight rows, 32 tokens a lane, one repetition.
+`--only TABLE` prints one table of the full run, `--ways LETTERS` some of its rows ("o" is our own way).
 """
 
 from __future__ import annotations
@@ -25,77 +27,89 @@ prepare_process()
 
 from benchmarks.shapes import TARGETS, make_135m, make_adapters  # noqa: E402
 
-WAYS = ("diptych", "a: sequential", "b: adapter_names", "c: copies", "d: static")
 PROMPT_TOKENS = 64
+WIDTHS = {  # (c) takes a copy a row, and (a) is no faster for more
+    "diptych": [1, 2, 4, 8, 32],
+    "a: sequential": [1, 8],
+    "b: adapter_names": [1, 2, 4, 8, 32],
+    "c: copies": [1, 4, 8],
+    "d: static": [1, 2, 4, 8, 32],
+}
+QUICK = {"diptych": [1, 8], "a: sequential": [8], "b: adapter_names": [8], "d: static": [8]}
+TABLES = {
+    "q/v": ("135M shape, bf16, q/v rank 8", "q/v"),
+    "all-linear": ("135M shape, bf16, all-linear rank 8", "all-linear"),
+    "starter": ("starter, fp32, all-linear rank 8", "all-linear"),
+}
 FLOORS = {"lanes8_over_lane1": 1.35, "vs_sequential": 5.5, "vs_peft": 2.5, "vs_static": 0.8, "memory_ratio": 1.10}
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="the 135M shape with q/v adapters only, 1 and 8 rows")
-    options.add_argument("--tokens", type=int, default=64, help="new tokens a lane")
+    options.add_argument("--only", choices=TABLES, help="one table of the full run")
+    options.add_argument("--ways", default="oabcd", help="o: our own, a to d: as above")
+    options.add_argument("--tokens", type=int, help="new tokens a lane; 64, with --quick 32")
     options.add_argument("--one", help=argparse.SUPPRESS)
     args = options.parse_args()
     if args.one:
         print(json.dumps(measure(**json.loads(args.one))))
         return
+    args.tokens = args.tokens or (32 if args.quick else 64)
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        shape = make_135m(Path(folder) / "135m")
-        report("135M shape, bf16, q/v rank 8", shape, "q/v", args, folder)
-        if not args.quick:
-            report("135M shape, bf16, all-linear rank 8", shape, "all-linear", args, folder)
-            report("starter, fp32, all-linear rank 8", ROOT / "assets" / "starter", "all-linear", args, folder)
-        quick = table(shape, Path(folder) / "135m-q-v", [1, 8], args.tokens, quiet=True) if not args.quick else LAST[0]
-    print(json.dumps(summary(quick)))
+        shape = make_135m(Path(folder) / "135m") if args.only != "starter" else None
+        for name in ["q/v"] if args.quick else [args.only] if args.only else TABLES:
+            base = ROOT / "assets" / "starter" if name == "starter" else shape
+            found[name] = report(name, base, args, folder)
+    figures = summary(found.get("q/v", {}))
+    if figures:
+        print(json.dumps(figures))
 
 
-LAST: list[dict] = []
-
-
-def report(title: str, base: Path, targets: str, args: argparse.Namespace, folder: str) -> None:
-    """Make adapters, measure every way at every width, print the table."""
+def report(name: str, base: Path, args: argparse.Namespace, folder: str) -> dict:
+    """Make adapters, measure the asked ways at every width, print the table; measurements by (way, rows)."""
+    title, targets = TABLES[name]
     adapters = Path(folder) / f"{base.name}-{targets.replace('/', '-')}"
     make_adapters(base, adapters, TARGETS[targets])
     print(f"\n{title}: {PROMPT_TOKENS} prompt tokens, {args.tokens} new tokens a lane, {os.cpu_count()} cores")
-    LAST[:] = [table(base, adapters, [1, 8] if args.quick else [1, 2, 4, 8, 32], args.tokens)]
-
-
-def table(base: Path, adapters: Path, widths: list[int], tokens: int, quiet: bool = False) -> dict:
-    """Measurements by (way, rows); prints a row for each."""
-    if not quiet:
-        print(f"{'way':18}{'rows':>5}{'ms/step':>9}{'first ms':>10}{'tokens/s':>10}{'peak MB':>9}")
+    print(f"{'way':18}{'rows':>5}{'ms/step':>9}{'first ms':>10}{'tokens/s':>10}{'peak MB':>9}")
     found = {}
-    for way in WAYS:
-        if quiet and way == "c: copies":
-            continue
-        for rows in widths:
-            if rows == 32 and way == "c: copies":
-                continue  # 32 copies of a model are nobody's plan
-            asked = {"way": way, "base": str(base), "adapters": str(adapters), "rows": rows, "tokens": tokens}
-            command = [sys.executable, "-m", "benchmarks.compare", "--one", json.dumps(asked)]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise SystemExit(done.stderr)
-            one = found[way, rows] = json.loads(done.stdout.strip().splitlines()[-1])
-            if not quiet:
-                figures = f"{one['step']:9.1f}{one['first']:10.0f}{one['rate']:10.1f}{one['peak']:9.0f}"
-                print(f"{way:18}{rows:5}{figures}", flush=True)
+    for way, widths in (QUICK if args.quick else WIDTHS).items():
+        letter = "o" if way == "diptych" else way[0]
+        for rows in widths if letter in args.ways else []:
+            asked = {"way": way, "base": str(base), "adapters": str(adapters), "rows": rows, "tokens": args.tokens}
+            one = found[way, rows] = in_a_process(asked | {"repetitions": 1 if args.quick else 2})
+            figures = f"{one['step']:9.1f}{one['first']:10.0f}{one['rate']:10.1f}{one['peak']:9.0f}"
+            print(f"{way:18}{rows:5}{figures}", flush=True)
     return found
+
+
+def in_a_process(asked: dict[str, Any]) -> dict[str, float]:
+    """One measurement; peak memory is then its own."""
+    command = [sys.executable, "-m", "benchmarks.compare", "--one", json.dumps(asked)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def summary(found: dict) -> dict[str, float]:
     """The figures that have floors, of eight lanes; rates are tokens/s of whole replies, prompts included."""
-    ours = found["diptych", 8]
-    return {
-        "lanes8_over_lane1": round(ours["step"] / found["diptych", 1]["step"], 3),
-        "vs_sequential": round(ours["rate"] / found["a: sequential", 8]["rate"], 2),
-        "vs_peft": round(ours["rate"] / found["b: adapter_names", 8]["rate"], 2),
-        "vs_static": round(ours["rate"] / found["d: static", 8]["rate"], 2),
-        "memory_ratio": round(ours["memory_ratio"], 3),
+    ours = found.get(("diptych", 8))
+    if not ours:
+        return {}
+    figures = {"memory_ratio": round(ours["memory_ratio"], 3)}
+    if ("diptych", 1) in found:
+        figures["lanes8_over_lane1"] = round(ours["step"] / found["diptych", 1]["step"], 3)
+    others = {"vs_sequential": "a: sequential", "vs_peft": "b: adapter_names", "vs_static": "d: static"}
+    figures |= {
+        name: round(ours["rate"] / found[way, 8]["rate"], 2) for name, way in others.items() if (way, 8) in found
     }
+    return {name: figures[name] for name in FLOORS if name in figures}
 
 
-def measure(way: str, base: str, adapters: str, rows: int, tokens: int) -> dict[str, float]:
+def measure(way: str, base: str, adapters: str, rows: int, tokens: int, repetitions: int) -> dict[str, float]:
     """One way at one width: ms per step, ms to the first token (of the slowest row), tokens/s, peak megabytes."""
     import torch
 
@@ -104,7 +118,7 @@ def measure(way: str, base: str, adapters: str, rows: int, tokens: int) -> dict[
     before = resident()
     run = {"diptych": diptych}.get(way) or peer
     run(way, base, folders, 4)  # warm: weights read, adapters stacked, kernels chosen
-    found = min((run(way, base, folders, tokens) for _ in range(2)), key=lambda one: one["total"])
+    found = min((run(way, base, folders, tokens) for _ in range(repetitions)), key=lambda one: one["total"])
     found["rate"] = 1000 * rows * tokens / found["total"]
     found["peak"] = peak() - before
     return found
@@ -143,6 +157,7 @@ def diptych(way: str, base: str, folders: list[Path], tokens: int) -> dict[str, 
         extra = sum(one.a.nbytes + one.b.nbytes for one in stacked)  # each layer's A is its part of the family's
         kept = {adapter for _, adapter in held._adapters.values() if adapter}
         extra += sum(a.nbytes + b.nbytes for adapter in kept for a, b in adapter.weights.values())
+        extra += held.loop.lean.extra_bytes if held.loop.lean else 0
         ratio = (held.bytes + extra) / held.bytes
     return {"total": total, "first": first, "step": (total - first) / (tokens - 1), "memory_ratio": ratio}
 

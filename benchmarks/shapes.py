@@ -22,14 +22,19 @@ SHAPE_135M = {
 
 def make_135m(folder: Path) -> Path:
     """A random model in SmolLM2-135M's shape, in bf16, with a tokenizer of one word per id."""
+    return make_llama(folder, SHAPE_135M)
+
+
+def make_llama(folder: Path, shape: dict[str, int]) -> Path:
+    """A random Llama of that shape, in bf16, with a tokenizer of one word per id."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     torch.manual_seed(0)
-    config = LlamaConfig(**SHAPE_135M, bos_token_id=None, eos_token_id=None, pad_token_id=0)
+    config = LlamaConfig(**shape, bos_token_id=None, eos_token_id=None, pad_token_id=0)
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(SHAPE_135M["vocab_size"])}, unk_token="w0"))
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(shape["vocab_size"])}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=words, pad_token="w0").save_pretrained(folder)
     return folder

@@ -17,8 +17,10 @@ def teach(model: str, data: str, recipe: str = "quick", **knobs: Any) -> Job:
     from engine import jobs
     from engine.errors import Problem
     from engine.recipe import from_mapping, preset
+    from engine.teaching.preparing import in_own_style
 
-    job = jobs.wait(jobs.start(from_mapping({**knobs, "model": model, "data": data}, preset(recipe))))
+    made = from_mapping({**knobs, "model": model, "data": data}, preset(recipe))
+    job = jobs.wait(jobs.start(in_own_style(made, knobs)))
     if job.state != "done":
         raise Problem(f"{job.name} ended as {job.state}. {job.reason}")
     return job

@@ -19,7 +19,7 @@ from engine.respond import Responder
 from engine.tools import Tool
 
 log = logging.getLogger(__name__)
-GREEDY = Sampling(temperature=0.0)  # a small model calls tools more surely when it does not draw lots
+GREEDY: Sampling = Sampling(temperature=0.0)  # a small model calls tools more surely when it does not draw lots
 WHOLE: frozenset[Ending] = frozenset({"stop", "tool_calls"})  # ends at which a reply's calls are complete
 
 

@@ -31,6 +31,7 @@ def alone_loop(base: Base, folder: Path) -> DecodeLoop:
         if (folder / "tokenizer.json").is_file():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         rows = vocabulary(folder)
+        base.loop.give_back_weights()
         grows = rows > base.network.get_input_embeddings().weight.shape[0]
         network = twin(base.network, own_embeddings=grows)
         if grows:

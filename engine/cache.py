@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
+Kept = list[tuple[torch.Tensor, torch.Tensor]]  # of one row: keys and values of each layer [heads, tokens, size]
 SLACK = 256  # columns of room made at a time, so that growing costs little per token
 
 
@@ -75,12 +77,18 @@ class RowCache(Cache):
         super().__init__(layer_class_to_replicate=lambda: RowLayer(self.rows, dtype))  # type: ignore[arg-type]
         self.mask = torch.zeros(0, 0, dtype=torch.long)
 
-    def _row_layers(self) -> list[RowLayer]:
+    def row_layers(self) -> list[RowLayer]:
+        """Its layers, by their own type."""
         return cast(list[RowLayer], self.layers)
 
     def prepare(self, mask: torch.Tensor) -> None:
         """Start an empty cache for a prompt batch: `mask` [rows, columns], 1 for tokens, padded on the left."""
         self.mask = torch.cat([mask, mask.new_zeros(len(mask), SLACK)], dim=1)
+
+    def begin(self) -> None:
+        """Start an empty cache for one row without padding."""
+        self.rows.lengths = [0]
+        self.mask = torch.zeros(1, SLACK, dtype=torch.long)
 
     def grown(self, columns: int) -> None:
         """Note that a forward pass has appended `columns` tokens to every row."""
@@ -91,32 +99,47 @@ class RowCache(Cache):
         else:
             rows.lengths = [length + columns for length in rows.lengths]
 
-    def open_column(self) -> torch.Tensor:
-        """The attention mask [rows, width + 1] of the next step, after making room for one more column."""
+    def open(self, columns: int = 1) -> torch.Tensor:
+        """The attention mask [rows, width + columns] of the next pass, after making room for its columns."""
         rows = self.rows
-        if rows.end + 1 > self.mask.shape[1]:
-            self._move(len(rows.lengths), rows.width + SLACK + 1, rows.width)
-        self.mask[: len(rows.lengths), rows.end] = 1
-        return self.mask[: len(rows.lengths), rows.start : rows.end + 1]
+        if rows.end + columns > self.mask.shape[1]:
+            self._move(len(rows.lengths), rows.width + SLACK + columns, rows.width)
+        self.mask[: len(rows.lengths), rows.end : rows.end + columns] = 1
+        return self.mask[: len(rows.lengths), rows.start : rows.end + columns]
 
-    def join(self, other: RowCache) -> None:
-        """Take over the rows of a freshly prefilled cache, behind the rows already here."""
-        if not self.rows.lengths:
-            self.__dict__.update(other.__dict__)
-            return
-        mine, theirs = self.rows, other.rows
-        count, added = len(mine.lengths), len(theirs.lengths)
-        width = max(mine.width, theirs.width)
-        if theirs.width > mine.end or count + added > len(self.mask) or mine.end >= self.mask.shape[1]:
-            self._move(max(count + added, 2 * count), width + SLACK, width)
-        span = slice(mine.end - theirs.width, mine.end)
-        self.mask[count : count + added] = 0
-        self.mask[count : count + added, span] = other.mask[:added, theirs.start : theirs.end]
-        for layer, source in zip(self._row_layers(), other._row_layers(), strict=True):
-            for buffer, new in zip(layer.buffers, source.buffers, strict=True):
-                buffer[count : count + added, :, span] = new[:added, :, theirs.start : theirs.end]
-        mine.start = mine.end - width
-        mine.lengths += theirs.lengths
+    def row(self, i: int) -> Kept:
+        """Keys and values of one row."""
+        span = slice(self.rows.end - self.rows.lengths[i], self.rows.end)
+        return [(keys[i, :, span], values[i, :, span]) for keys, values in (x.buffers for x in self.row_layers())]
+
+    def take(self, prompts: Sequence[Kept]) -> None:
+        """Let rows join, behind those already here, whose keys and values were computed elsewhere."""
+        rows, count = self.rows, len(self.rows.lengths)
+        lengths = [prompt[0][0].shape[-2] for prompt in prompts]
+        width, needed = max(rows.width, *lengths), count + len(lengths)
+        self._lay(prompts[0])
+        if width > rows.end or needed > len(self.mask) or rows.end >= self.mask.shape[1]:
+            self._move(
+                needed if needed <= len(self.mask) or not count else max(needed, 2 * count), width + SLACK, width
+            )
+        self.mask[count:needed] = 0
+        for i, (prompt, length) in enumerate(zip(prompts, lengths, strict=True), start=count):
+            span = slice(rows.end - length, rows.end)
+            self.mask[i, span] = 1
+            for layer, kept in zip(self.row_layers(), prompt, strict=True):
+                for buffer, states in zip(layer.buffers, kept, strict=True):
+                    buffer[i, :, span] = states
+        rows.start = rows.end - width
+        rows.lengths += lengths
+
+    def _lay(self, like: Kept) -> None:
+        """Make the layers, empty, if there are none yet."""
+        if not self.layers:
+            for kept in like:
+                layer = cast(RowLayer, self.layer_class_to_replicate())  # type: ignore[misc]
+                layer.buffers = [states.new_zeros(0, states.shape[0], 0, states.shape[2]) for states in kept]
+                layer.is_initialized = True
+                self.layers.append(layer)
 
     def leave(self, row: int) -> None:
         """Drop a row: the last row takes its place, and columns that only padding used are given up."""
@@ -124,7 +147,7 @@ class RowCache(Cache):
         last = len(rows.lengths) - 1
         if row != last:
             self.mask[row] = self.mask[last]
-            for layer in self._row_layers():
+            for layer in self.row_layers():
                 for buffer in layer.buffers:
                     buffer[row] = buffer[last]
             rows.lengths[row] = rows.lengths[last]
@@ -147,7 +170,7 @@ class RowCache(Cache):
         mask = self.mask.new_zeros(capacity, columns)
         mask[:count, target] = self.mask[:count, used]
         self.mask = mask
-        for layer in self._row_layers():
+        for layer in self.row_layers():
             moved = []
             for buffer in layer.buffers:
                 new = buffer.new_zeros(capacity, buffer.shape[1], columns, buffer.shape[3])

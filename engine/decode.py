@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 import logging
 import math
 import threading
-from collections.abc import Sequence
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from engine.adapters import Adapter, AdapterBatch
 from engine.attention import switch_on
 from engine.cache import RowCache
 from engine.errors import Problem
+from engine.lean import lean
+from engine.passes import LeanPasses, Passes, PlainPasses, plain
+from engine.proof import References
+from engine.reading import Prompt, Queue
 from engine.rows import Request, Row, Sink
 from engine.sample import choose
+from engine.stacked import AdapterBatch
 
 log = logging.getLogger(__name__)
 MOST_ROWS = 64
-PREFILL_TOKENS = 4096  # padded prompt tokens of one forward pass, so that a long prompt delays others by one step
+MOST_TOKENS = 4096  # prompt tokens of one forward pass
+LEAST_TOKENS = 512  # the same where none streams: shorter passes cost more for each token
+LONGEST_PASS = 0.5  # seconds to read prompts in one go while nothing streams, so that a stop is soon heard
+HOLD_UP = 1.5  # how many steps' time the reading of prompts may take between two steps of rows that stream
 COMPUTE = threading.Lock()  # on a processor the loops take turns: each pass uses all threads
 
 
@@ -35,11 +42,18 @@ class DecodeLoop:
         self.network, self.tokenizer, self.context, self.alone = network, tokenizer, context, alone
         self.stored = switch_on(plain(network))
         self.adapters = AdapterBatch(network) if not alone else None
+        self.lean = lean(network, self.adapters)
+        self.plain = PlainPasses(network, self.adapters, self.stored)
+        self.passes: Passes = LeanPasses(self.lean, self.stored) if self.lean else self.plain
+        if self.lean:
+            self.lean.pack()
         self.stop_tokens = stop_tokens(network, tokenizer)
-        self.accepted = set(inspect.signature(plain(network).forward).parameters)
         self.rows: list[Row] = []
         self.cache = RowCache(self.stored)
-        self.steps = 0
+        self.reading = Queue(self.passes.start)
+        self.steps = self.turns = 0
+        self.step_seconds = self.token_seconds = 0.0  # of late: one step, and one token of a prompt
+        self.references = References()
         self._waiting: list[Row] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -73,39 +87,47 @@ class DecodeLoop:
         if self._thread is not None:
             self._thread.join()
 
+    def give_back_weights(self) -> None:
+        """Let the network's own modules be used by others too; steps are slower from then on."""
+        with COMPUTE:
+            if self.lean:
+                self.lean.unpack()
+
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._waiting or self.rows or self._closed):
+                while not (self._waiting or self.rows or self.reading.prompts or self._closed):
                     self._changed.wait()
                 if self._closed:
-                    for row in [*self.rows, *self._waiting]:
+                    joining = [prompt.row for prompt in self.reading.prompts if prompt.row]
+                    for row in [*self.rows, *joining, *self._waiting]:
                         row.finish("stopped")
                     return
-                joining = self._admitted()
-            self._work(joining)
+                self._admit()
+            self._turn()
 
-    def _admitted(self) -> list[Row]:
-        """Waiting rows that may join now: within the row limit and one pass's worth of prompt tokens."""
-        joining: list[Row] = []
-        longest = 0
-        still: list[Row] = []
+    def _admit(self) -> None:
+        """Begin to read the prompts of waiting rows, within the row limit; the base's own come first."""
         for row in self._waiting:
-            longest_with = max(longest, len(row.request.ids))
-            fits = longest_with * (len(joining) + 1) <= PREFILL_TOKENS or not joining
             if row.stopping:
                 row.finish("stopped")
-            elif fits and not still and len(self.rows) + len(joining) < MOST_ROWS:
-                joining.append(row)
-                longest = longest_with
-            else:
-                still.append(row)
-        self._waiting = still
-        return joining
+            elif not row.request.ids:
+                row.fail(Problem("The prompt is empty. Please write something first."))
+        waiting = [row for row in self._waiting if not row.over.is_set()]
+        room = MOST_ROWS - len(self.rows) - sum(prompt.row is not None for prompt in self.reading.prompts)
+        joining, self._waiting = waiting[:room], waiting[room:]
+        if joining:
+            prompts = [Prompt(row.request.ids, row.request.adapter, row) for row in joining]
+            prompts += [] if self.alone else self.references.missing(joining)
+            for prompt in prompts:
+                prompt.born = self.turns
+            self.reading.prompts += sorted(prompts, key=lambda prompt: prompt.adapter is not None)
 
     @torch.inference_mode()
-    def _work(self, joining: list[Row]) -> None:
-        """One turn: rows that were stopped leave, all others take a step, new ones are prefilled and join."""
+    def _turn(self) -> None:
+        """Rows that were stopped leave, all others take a step, then prompts are read on with."""
+        self.turns += 1
+        self._keep_stacked()
         try:
             self._drop([i for i, row in enumerate(self.rows) if row.stopping and row.finish("stopped")])
             if self.rows:
@@ -113,11 +135,20 @@ class DecodeLoop:
         except Exception as error:
             self._failed(self.rows, error)
             self.rows, self.cache = [], RowCache(self.stored)
-        if joining:
+        if self.reading.prompts:
             try:
-                self._prefill(joining)
+                self._read()
             except Exception as error:
-                self._failed(joining, error)
+                self._failed([prompt.row for prompt in self.reading.prompts if prompt.row], error)
+                self.reading.prompts.clear()
+        self._keep_stacked()
+
+    def _keep_stacked(self) -> None:
+        """Steps and prompts take turns: the adapters of both stay in place."""
+        if self.adapters is not None:
+            prompts = self.reading.prompts
+            both = {row.request.adapter for row in self.rows} | {prompt.adapter for prompt in prompts}
+            self.adapters.beside = {adapter for adapter in both if adapter}
 
     def _failed(self, rows: list[Row], error: Exception) -> None:
         log.error("a forward pass failed", exc_info=error)
@@ -126,81 +157,68 @@ class DecodeLoop:
         for row in rows:
             row.fail(error)
 
+    def _computed(self, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
+        """The logits of a forward pass, and the seconds that it took."""
+        with COMPUTE:
+            started = time.perf_counter()
+            logits = run()
+            return logits, time.perf_counter() - started
+
     def _step(self) -> None:
         """One token for every row."""
-        lengths = self.cache.rows.lengths
-        positions = torch.tensor(lengths)[:, None]
-        ids = torch.tensor([[row.last] for row in self.rows])
-        mask = self.cache.open_column()
-        logits = self._forward(ids, mask if self.cache.padded() else None, positions, self._own(self.rows), self.cache)
-        self.cache.grown(1)
+        logits, seconds = self._computed(lambda: self.passes.step(self.rows, self.cache))
+        self.step_seconds = of_late(self.step_seconds, seconds)
         self.steps += 1
         self._advance(self.rows, logits)
         self._drop([i for i, row in enumerate(self.rows) if row.over.is_set()])
 
-    def _prefill(self, joining: list[Row]) -> None:
-        """Compute the prompts of new rows in one pass of their own, draw their first tokens, and let them join."""
-        ids, mask, positions = left_padded([row.request.ids for row in joining])
-        cache = RowCache(self.stored)
-        cache.prepare(mask)
-        whole = bool(mask.all())
-        logits = self._forward(ids, None if whole else mask, positions, self._own(joining), cache)
-        cache.grown(ids.shape[1])
-        self._prove(joining, logits)
-        self._advance(joining, logits)
-        for i in reversed(range(len(joining))):
-            if joining[i].over.is_set():
-                cache.leave(i)
-                joining[i] = joining[-1]
-                joining.pop()
-        if joining:
-            self.cache.join(cache)
-            self.rows += joining
+    def _read(self) -> None:
+        """Read prompts on, for about the time that streaming rows can spare; rows whose prompts are through join."""
+        for prompt in [prompt for prompt in self.reading.prompts if prompt.unwanted]:
+            self.reading.prompts.remove(prompt)
+            if prompt.row:
+                prompt.row.finish("stopped")
+        pieces = self.reading.pieces(self._spare_tokens())
+        logits, seconds = self._computed(lambda: self.passes.read(pieces))
+        self.token_seconds = of_late(self.token_seconds, seconds / sum(count for _, count in pieces))
+        through = [prompt for prompt, _ in pieces if not prompt.left]
+        for prompt, one in zip(through, logits, strict=True):
+            self.reading.finished(prompt)
+            if prompt.adapter is None and not self.alone:
+                self.references.keep(prompt.ids, one)
+        self._join([(prompt, one) for prompt, one in zip(through, logits, strict=True) if prompt.row])
 
-    def _own(self, rows: Sequence[Row]) -> list[Adapter | None]:
-        return [row.request.adapter for row in rows]
+    def _spare_tokens(self) -> int:
+        """How many prompt tokens the next pass may read; few if a row streams that was there before a prompt came."""
+        newest = max(prompt.born for prompt in self.reading.prompts)
+        held_up = any(row.begun <= newest for row in self.rows)
+        seconds, least = (HOLD_UP * self.step_seconds, 16) if held_up else (LONGEST_PASS, LEAST_TOKENS)
+        return max(least, min(MOST_TOKENS, int(seconds / self.token_seconds) if self.token_seconds else LEAST_TOKENS))
 
-    def _forward(
-        self,
-        ids: torch.Tensor,
-        mask: torch.Tensor | None,
-        positions: torch.Tensor,
-        adapters: Sequence[Adapter | None],
-        cache: RowCache | None,
-    ) -> torch.Tensor:
-        """Logits [rows, vocabulary] of the last position, in float32."""
-        if self.adapters is not None:
-            self.adapters.use(adapters)
-        device = self.network.device
-        inputs = {
-            "input_ids": ids.to(device),
-            "attention_mask": None if mask is None else mask.to(device),
-            "position_ids": positions.to(device),
-            "logits_to_keep": 1,
-        }
-        inputs = {name: value for name, value in inputs.items() if name in self.accepted}
-        with COMPUTE:
-            output = self.network(past_key_values=cache, use_cache=cache is not None, **inputs)
-            return output.logits[:, -1].float()
-
-    def _prove(self, joining: Sequence[Row], logits: torch.Tensor) -> None:
-        """For rows that ask: the largest difference of their first-step logits from the base's, same prompt."""
-        asking = [row for row in joining if row.request.prove]
-        base = {row.request.ids: logits[i] for i, row in enumerate(joining) if self._is_base(row)}
-        missing = sorted({row.request.ids for row in asking} - set(base))
-        if missing:
-            ids, mask, positions = left_padded(missing)
-            with self.network.disable_adapter() if self.alone else nullcontext():
-                found = self._forward(ids, mask, positions, [None] * len(missing), None)
-            base |= dict(zip(missing, found, strict=True))
-        for i, row in enumerate(joining):
+    def _join(self, through: list[tuple[Prompt, torch.Tensor]]) -> None:
+        """Draw the first tokens of rows whose prompts were read; those that go on join the others."""
+        rows = [prompt.row for prompt, _ in through if prompt.row]
+        if not rows:
+            return
+        for row, (_, logits) in zip(rows, through, strict=True):
             if row.request.prove:
-                reference = base[row.request.ids]
-                shared = min(len(reference), logits.shape[-1])
-                row.logit_difference = (logits[i, :shared] - reference[:shared]).abs().max().item()
+                of_base = functools.partial(self._of_base, row.request.ids)
+                row.logit_difference = self.references.difference(row.request.ids, logits, of_base)
+        self._advance(rows, torch.stack([logits for _, logits in through]))
+        going = [(row, prompt) for row, (prompt, _) in zip(rows, through, strict=True) if not row.over.is_set()]
+        if going:
+            self.cache.take([prompt.kept for _, prompt in going])
+            self.rows += [row for row, _ in going]
+            for row, _ in going:
+                row.begun = self.turns
 
-    def _is_base(self, row: Row) -> bool:
-        return row.request.adapter is None and not self.alone
+    def _of_base(self, ids: tuple[int, ...]) -> torch.Tensor:
+        """First-step logits [vocabulary] of the base for a prompt that it has not read yet."""
+        if self.alone:
+            return self._computed(lambda: self.plain.without_adapter(ids))[0]
+        prompt = Prompt(ids, None, None)
+        self.passes.start(prompt, [], 0)
+        return self._computed(lambda: self.passes.read([(prompt, len(ids))]))[0][0]
 
     def _advance(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Draw a token for each row from its logits; a row whose logits are not numbers fails alone."""
@@ -219,17 +237,9 @@ class DecodeLoop:
             self.rows.pop()
 
 
-def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(ids, mask, positions), each [rows, longest], with padding on the left."""
-    width = max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    return ids, mask, (mask.cumsum(-1) - 1).clamp(min=0)
-
-
-def plain(network: Any) -> Any:
-    """The transformers model inside a PEFT wrapper, or the model itself."""
-    return network.get_base_model() if hasattr(network, "get_base_model") else network
+def of_late(average: float, seconds: float) -> float:
+    """A running average that follows within a few passes."""
+    return seconds if not average else 0.7 * average + 0.3 * seconds
 
 
 def stop_tokens(network: Any, tokenizer: Any) -> frozenset[int]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engine.acting.own_tools import own_tools
+from engine.acting.shapes import Shape, shape_named, shapes
 from engine.acting.shipped_tools import TOOLS, tools_named
 from engine.acting.steps import Done, Step, Words
 from engine.agent import converse
@@ -18,26 +19,39 @@ from engine.errors import Problem
 from engine.messages import Message, Sampling, ToolCall, ToolResult
 from engine.respond import Responder, responder_for
 from engine.settings import settings
+from engine.structured import Shaped, shaped
 
 DEFAULT_TOOLS = "get_ticket_price,calculator,now"  # three: small models lose their way among more
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    options = argparse.ArgumentParser(prog="python -m engine.agent", description=__doc__)
+    options = argparse.ArgumentParser(
+        prog="python -m engine.agent",
+        description=__doc__,
+        epilog="`python -m engine.agent brochure -h` writes brochures.",
+    )
     options.add_argument("question", help="what is asked")
-    options.add_argument("--model", default="starter", help="a model's name, folder or Hub id")
-    options.add_argument("--endpoint", help="base URL of an OpenAI-compatible server, in place of --model")
-    options.add_argument("--endpoint-model", help="the model's name at that server")
-    options.add_argument("--key-name", help="environment variable that holds the server's key")
+    model_options(options)
+    options.add_argument(
+        "--schema", help=f"answer as JSON in this shape: {', '.join(shapes())}, or a JSON schema's file"
+    )
     options.add_argument("--tools", default=DEFAULT_TOOLS, help=f"of {', '.join(t.name for t in TOOLS)}; or none")
-    options.add_argument("--describe-tools", action="store_true", help="write the tools into the prompt")
     options.add_argument("--system", default="", help="system prompt")
     options.add_argument("--max-new-tokens", type=int, default=256, help="of each reply")
     options.add_argument("--temperature", type=float, default=0.0)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--json", action="store_true", help="print a JSON list, one object a step")
     return options
+
+
+def model_options(options: argparse.ArgumentParser) -> None:
+    """The options that say who answers; see asked."""
+    options.add_argument("--model", default="starter", help="a model's name, folder or Hub id")
+    options.add_argument("--endpoint", help="base URL of an OpenAI-compatible server, in place of --model")
+    options.add_argument("--endpoint-model", help="the model's name at that server")
+    options.add_argument("--key-name", help="environment variable that holds the server's key")
+    options.add_argument("--describe-tools", action="store_true", help="write the tools into the prompt")
 
 
 def asked(args: argparse.Namespace) -> Responder:
@@ -78,14 +92,32 @@ def readable(step: dict[str, Any]) -> str:
     return f"<- {step['content']}  ({step['seconds']} s)"
 
 
+def in_shape(responder: Responder, messages: Sequence[Message], shape: Shape, sampling: Sampling) -> int:
+    """Print the answer as validated JSON; 1 when the model did not manage it."""
+    *_, last = shaped(responder, messages, shape, sampling)
+    if not isinstance(last, Shaped) or last.reason != "stop":
+        problem = last.problem if isinstance(last, Shaped) else None
+        sys.stderr.write(f"{problem or 'There was no answer in time.'}\n")
+        return 1
+    sys.stdout.write(f"{json.dumps(last.value, ensure_ascii=False, indent=2)}\n")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Answer one question; 0 when the turn came to its end, 1 when it failed or hit a limit, 2 for a bad request."""
-    args = parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["brochure"]:
+        from engine.headless_brochure import main as brochure
+
+        return brochure(given[1:])
+    args = parser().parse_args(given)
     sampling = Sampling(temperature=args.temperature, max_tokens=args.max_new_tokens, seed=args.seed)
     system = [Message("system", args.system)] if args.system.strip() else []
     try:
         if wrong := sampling.problems():
             raise Problem(" ".join(wrong))
+        if args.schema:
+            return in_shape(asked(args), [*system, Message("user", args.question)], shape_named(args.schema), sampling)
         names = [name.strip() for name in args.tools.split(",") if name.strip() not in ("", "none")]
         tools = tools_named(names, own_tools(settings().tools)[0])
         responder = asked(args)

@@ -1,19 +1,20 @@
-"""Jobs from the command line: `python -m engine.jobs start|list|show|stop|resume|delete`."""
+"""Jobs from the command line: `python -m engine.jobs start|list|show|stop|resume|delete|merge|push|pull`."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from engine import jobs
 from engine.errors import Problem
 from engine.recipe import from_mapping, preset, presets
+from engine.teaching import sweeps
+from engine.teaching.preparing import in_own_style
 from engine.teaching.runs import Job, all_jobs, find_job
+from engine.teaching.sweeps import pairs
 
 FAILED_STATES = ("failed", "lost")
 
@@ -35,12 +36,21 @@ def parser() -> argparse.ArgumentParser:
         ("resume", "go on with a run"),
         ("stop", "save and end a run"),
         ("delete", "remove a run with what it made"),
+        ("merge", "merge the adapter of a run into its base"),
+        ("push", "put a run on the Hub, private unless --public"),
+        ("pull", "fetch a run from the Hub"),
     ):
         command = commands.add_parser(name, help=about)
-        command.add_argument("run", help="a run's id or name")
+        command.add_argument("run", help="OWNER/NAME on the Hub" if name == "pull" else "a run's id or name")
         command.add_argument("--json", action="store_true", help="print JSON")
         if name == "stop":
             command.add_argument("--now", action="store_true", help="kill it; what is unsaved is lost")
+        if name == "push":
+            command.add_argument("repository", help="OWNER/NAME on the Hub")
+            command.add_argument("--public", action="store_true", help="let everybody see it")
+            command.add_argument("--merged", action="store_true", help="the merged model instead of the adapter")
+        if name == "pull":
+            command.add_argument("--revision", default="", help="a branch, tag or commit")
         if name in ("resume", "stop"):
             command.add_argument("--wait", action="store_true", help="return when the job is over")
     start.add_argument("--json", action="store_true", help="print JSON")
@@ -48,28 +58,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def pairs(texts: Sequence[str]) -> dict[str, str]:
-    """KNOB=VALUE texts as a mapping. Raises Problem."""
-    if wrong := [text for text in texts if "=" not in text]:
-        raise Problem(f"Write KNOB=VALUE, such as learning_rate=1e-3; '{wrong[0]}' is not of that form.")
-    return {key.strip(): value.strip() for key, value in (text.split("=", 1) for text in texts)}
-
-
 def start(args: argparse.Namespace) -> list[Job]:
     """Start what was asked for: one job, or one for each combination of the swept values."""
-    given = {"model": args.model, "data": args.data, "name": args.name, **pairs(args.set)}
-    recipe = from_mapping(given, preset(args.recipe))
-    swept = {name: values.split(",") for name, values in pairs(args.sweep).items()}
-    if not swept:
-        return [jobs.start(recipe)]
-    made = []
-    for values in itertools.product(*swept.values()):
-        chosen = dict(zip(swept, values, strict=True))
-        named = " ".join(f"{key} {value}" for key, value in chosen.items())
-        made.append(replace(from_mapping(chosen, recipe), name=f"{args.name or 'sweep'} {named}"))
-    for each in made:
-        jobs.prepared(each)
-    return [jobs.start(each) for each in made]
+    given = pairs(args.set)
+    recipe = from_mapping({"model": args.model, "data": args.data, "name": args.name, **given}, preset(args.recipe))
+    return sweeps.start(in_own_style(recipe, given), pairs(args.sweep))
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -99,12 +92,32 @@ def report(found: Sequence[Job], as_json: bool, many: bool) -> int:
     return 1 if any(job.state in FAILED_STATES for job in found) else 0
 
 
+def shared(args: argparse.Namespace) -> int:
+    """Merge, push or pull; 0."""
+    from engine.teaching import merge, sharing
+
+    if args.command == "pull":
+        return report([sharing.pull(args.run, args.revision)], args.json, many=False)
+    job = find_job(args.run)
+    facts: dict[str, Any]
+    if args.command == "merge":
+        facts = merge.merge(job)
+        text = merge.told(facts)
+    else:
+        facts = sharing.push(job, args.repository, not args.public, args.merged)
+        text = f"{job.name} is at {facts['address']}, revision {facts['revision']}."
+    print(json.dumps(facts) if args.json else text)
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command: 0 when all is well, 1 when a job failed, 2 when the request was wrong."""
     args = parser().parse_args(arguments)
     try:
         if args.command == "list":
             return report(all_jobs(), args.json, many=True) and 0
+        if args.command in ("merge", "push", "pull"):
+            return shared(args)
         found = start(args) if args.command == "start" else [find_job(args.run)]
         if args.command == "resume":
             found = [jobs.resume(found[0])]

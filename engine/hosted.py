@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import re
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import httpx2
 import openai
 
+from engine.acting.local_tools import with_calls
 from engine.catalog import Model, shipped
 from engine.errors import Problem
 from engine.hosting.answer import Answer, whole
@@ -40,6 +43,7 @@ class HostedResponder:
     def __init__(self, model: Model, key: str | None = None, style: str = CHAT):
         self.model = model
         self._refused: set[str] = set()
+        self._form: dict | None = None
         self._url = address(model.endpoint)
         self._style = style_named(style)
         self._key = usable_key(model, self._url, key)
@@ -50,13 +54,22 @@ class HostedResponder:
         """See Responder.reply. Token counts are the server's; where it sends none they stay unknown."""
         shown, sent = self._prompt(messages)
         body = {"messages": sent, **options(sampling, tools)}
+        if self._form is not None:
+            body["response_format"] = self._form
         wire = Wire()
         self._wires.add(wire)
         try:
-            with self._client(wire) as client:
-                yield from self._stream(client, wire, body, shown)
+            with self._client(wire) as client, closing(self._stream(client, wire, body, shown)) as events:
+                # some servers pass on as words what their model meant as a call
+                yield from with_calls(events, tools) if tools else events
         finally:
             self._wires.discard(wire)
+
+    def shaped(self, form: dict) -> HostedResponder:
+        """The same model, held to this response_format by the server, where the server knows that option."""
+        held = copy.copy(self)
+        held._form = form
+        return held
 
     @property
     def left_out(self) -> frozenset[str]:

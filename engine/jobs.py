@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,22 @@ __all__ = [
     "Job", "all_jobs", "clone", "delete", "describe", "find_job", "prepared", "rename", "resume", "start", "stop",
     "wait",
 ]  # fmt: skip
-MODULES = {"train": "engine.train"}
+MODULES = {"train": "engine.train", "ingest": "rag.job"}  # names of modules, so that engine imports nothing of rag
 LOOK = 0.3  # seconds between two looks at a job that is waited for
 SECRETS = ("HF_TOKEN", "OPENAI_API_KEY", "GITHUB_TOKEN", "DIPTYCH_AUTH")  # of these a job gets the Hub's alone
 
 
-def start(recipe: Recipe, owner: str = "", request: str = "", launch: bool = True) -> Job:
+def start(
+    recipe: Recipe,
+    owner: str = "",
+    request: str = "",
+    launch: bool = True,
+    sweep: Mapping[str, str] | None = None,
+) -> Job:
     """Make a run folder for the recipe and start a process on it, which waits for its turn.
 
-    `request` marks one press of Start: a second call with it returns the same job. The recipe is fitted to the
+    `request` marks one press of Start: a second call with it returns the same job. `sweep` names the knobs of which
+    this run is one combination. The recipe is fitted to the
     model's size (see `engine.recipe.fitted`). Raises one Problem with everything that is wrong, before anything
     is written.
     """
@@ -44,6 +51,8 @@ def start(recipe: Recipe, owner: str = "", request: str = "", launch: bool = Tru
         if request and (job := requested(request)):
             return job
         folder = new_folder(recipe, source, owner, request, note)
+        if sweep:
+            write_json(folder / "run.json", {**read_json(folder / "run.json"), "sweep": dict(sweep)})
     if launch:
         launched(folder)
     return Job.read(folder)
@@ -86,8 +95,9 @@ def free_folder(wanted: str) -> Path:
 def free_name(wanted: str, besides: str = "") -> str:
     """The name, with a number behind it where a model or another run has it already."""
     from engine.catalog import shipped
+    from engine.models.kept import entries
 
-    taken = {*shipped(), *(job.name for job in all_jobs() if job.id != besides)}
+    taken = {*shipped(), *(each.name for each in entries()), *(job.name for job in all_jobs() if job.id != besides)}
     name, number = " ".join(wanted.split()), 2
     while name in taken:
         name, number = f"{' '.join(wanted.split())}-{number}", number + 1

@@ -41,6 +41,25 @@ GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")  # the only part of IPv6 that is h
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """The one loopback address that a caller may read besides public ones: that of a server it has just started.
+
+    It is handed to `fetch` by that caller and kept nowhere. Raises ValueError for anything but a loopback address.
+    """
+
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        if not ipaddress.ip_address(self.host).is_loopback or not 0 < self.port < 2**16:
+            raise ValueError("an allowance is for a loopback address and a port")
+
+    def covers(self, url: httpx2.URL) -> bool:
+        """Whether the address is this very one, spelled like this."""
+        return url.scheme == "http" and url.host == self.host and url.port == self.port
+
+
+@dataclass(frozen=True)
 class Fetched:
     """What an address led to. `whole` is false when the body was longer than BYTES."""
 
@@ -50,11 +69,14 @@ class Fetched:
     whole: bool
 
     @property
+    def source(self) -> str:
+        """The body as it was written, markup and all."""
+        return self.body.decode(charset(self.kind) or "utf-8", "replace")
+
+    @property
     def text(self) -> str:
         """The body as readable text."""
-        encoding = charset(self.kind) or "utf-8"
-        decoded = self.body.decode(encoding, "replace")
-        return text_of(decoded) if "html" in self.kind else decoded
+        return text_of(self.source) if "html" in self.kind else self.source
 
 
 def page_text(url: str, stop: threading.Event | None = None) -> str:
@@ -64,19 +86,19 @@ def page_text(url: str, stop: threading.Event | None = None) -> str:
     return text if fetched.whole else f"{text}\n[The page goes on; only its first {BYTES // 2**20} MiB were read.]"
 
 
-def fetch(url: str, stop: threading.Event | None = None) -> Fetched:
+def fetch(url: str, stop: threading.Event | None = None, allow: Allowance | None = None) -> Fetched:
     """What is at a public http or https address, through at most HOPS redirects. Raises Problem and Stopped."""
     deadline = time.monotonic() + SECONDS
     flag = stop or threading.Event()
     for _ in range(HOPS + 1):
-        found = one_hop(address(url), deadline, flag)
+        found = one_hop(address(url, allow), deadline, flag, allow)
         if isinstance(found, Fetched):
             return found
         url = found
     raise Problem(f"The address leads on more than {HOPS} times; it was given up.")
 
 
-def address(text: str) -> httpx2.URL:
+def address(text: str, allow: Allowance | None = None) -> httpx2.URL:
     """The address, checked as far as its text goes. Raises Problem."""
     try:
         if len(text) > LONGEST_ADDRESS:
@@ -87,18 +109,20 @@ def address(text: str) -> httpx2.URL:
         raise Problem("This address cannot be read. It should look like https://example.org/page") from None
     if url.scheme not in PORTS or not url.host:
         raise Problem("Only addresses that begin with http:// or https:// are read.")
-    if url.port not in (None, PORTS[url.scheme]):
+    if url.port not in (None, PORTS[url.scheme]) and not (allow and allow.covers(url)):
         raise Problem("Only the usual ports are read: 80 for http, 443 for https.")
     if url.userinfo:
         raise Problem("An address with a user name or password in it is not read.")
     return url
 
 
-def one_hop(url: httpx2.URL, deadline: float, stop: threading.Event) -> Fetched | str:
+def one_hop(url: httpx2.URL, deadline: float, stop: threading.Event, allow: Allowance | None = None) -> Fetched | str:
     """The answer of one address, or the address that it sends on to. Raises Problem."""
     host = url.raw_host.decode("ascii")
+    own = allow if allow and allow.covers(url) else None
+    port = own.port if own else PORTS[url.scheme]
     try:
-        with connected(host, PORTS[url.scheme], url.scheme == "https", deadline, stop) as line:
+        with connected(host, port, url.scheme == "https", deadline, stop, own) as line:
             found = answered(line, url)
             left(deadline)  # a reading that was broken off looks like one that came to its end
             if stop.is_set():
@@ -118,10 +142,15 @@ def one_hop(url: httpx2.URL, deadline: float, stop: threading.Event) -> Fetched 
 
 @contextlib.contextmanager
 def connected(
-    host: str, port: int, secure: bool, deadline: float, stop: threading.Event
+    host: str, port: int, secure: bool, deadline: float, stop: threading.Event, own: Allowance | None = None
 ) -> Iterator[http.client.HTTPConnection]:
-    """A connection to the very address that was resolved and found public; broken at the deadline or on stop."""
-    family, target = resolved(host, port, left(deadline), stop)
+    """A connection to the very address that was resolved and found public; broken at the deadline or on stop.
+
+    With `own`, to the allowed loopback address, which is not looked up.
+    """
+    family, target = (
+        (address_family(own.host), (own.host, own.port)) if own else resolved(host, port, left(deadline), stop)
+    )
     line = http.client.HTTPConnection(host, port)
     line.auto_open = 0  # it must never look the host up by itself
     raw = socket.socket(family, socket.SOCK_STREAM)
@@ -137,6 +166,11 @@ def connected(
         over.set()
         line.close()
         raw.close()
+
+
+def address_family(numeric: str) -> socket.AddressFamily:
+    """IPv4 or IPv6."""
+    return socket.AF_INET if ipaddress.ip_address(numeric).version == 4 else socket.AF_INET6
 
 
 def watch(raw: socket.socket, deadline: float, stop: threading.Event, over: threading.Event) -> None:
@@ -186,9 +220,8 @@ def public(numeric: Any) -> bool:
 
 def ours(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether the address is this machine's own: then the system would send from it, too. Nothing is sent."""
-    family = socket.AF_INET if found.version == 4 else socket.AF_INET6
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        with socket.socket(address_family(str(found)), socket.SOCK_DGRAM) as probe:
             probe.connect((str(found), 9))
             return ipaddress.ip_address(probe.getsockname()[0]) == found
     except OSError:

@@ -20,6 +20,7 @@ from engine.catalog import Model, all_models
 from engine.decode import DecodeLoop
 from engine.errors import Problem
 from engine.messages import Begin, Sampling
+from engine.models.footprint import held
 from engine.rows import Request
 from engine.settings import settings
 from engine.weights import load
@@ -34,7 +35,7 @@ class Base:
 
     def __init__(self, network: Any, tokenizer: Any):
         self.network, self.tokenizer = network, tokenizer
-        self.bytes = network.get_memory_footprint()
+        self.bytes = held(network)
         positions = getattr(network.config, "max_position_embeddings", None) or LONGEST_CONTEXT
         self.context = min(positions, LONGEST_CONTEXT)
         self.loop = DecodeLoop(network, tokenizer, self.context)
@@ -90,6 +91,21 @@ class Pool:
         """What is in memory and how many bytes its weights take."""
         with self._lock:
             return {key: base.bytes for key, base in self._bases.items()}
+
+    def busy(self) -> set[Key]:
+        """What somebody uses just now."""
+        with self._lock:
+            return {key for key, base in self._bases.items() if base.pins}
+
+    def unload(self, key: Key) -> None:
+        """Throw out one base that nobody uses. Raises Problem when somebody does."""
+        with self._lock:
+            base = self._bases.get(key)
+            if base and base.pins:
+                raise Problem("This model is answering just now. Wait for it, or press Stop, and try again.")
+            self._bases.pop(key, None)
+        if base:
+            base.close()
 
     def close(self) -> None:
         """End all decode loops; a thread inside torch must not meet the end of the interpreter."""

@@ -106,8 +106,17 @@ def styles() -> dict[str, PromptStyle]:
     return {style.name: style for _, style in sorted(found, key=lambda pair: pair[0])}
 
 
+def written_out(turn: str) -> PromptStyle:
+    """A style of a person's own. Raises Problem where its parts stand in the wrong order."""
+    if turn.index("{prompt}") > turn.index("{response}"):
+        raise Problem("In a style of one's own {prompt} must stand before {response}.")
+    return PromptStyle(turn, "A style of one's own", "", turn, "{system}\n\n")
+
+
 def style(name: str) -> PromptStyle:
-    """The style of that name. Raises Problem with the names there are."""
+    """The style of that name, or a turn written out with {prompt} and {response}. Raises Problem with the names."""
+    if name not in styles() and name.count("{prompt}") == name.count("{response}") == 1:
+        return written_out(name)
     if name not in styles():
         raise Problem(f"There is no prompt style '{name}'. Choose one of: {', '.join(styles())}.")
     return styles()[name]

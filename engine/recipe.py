@@ -51,6 +51,7 @@ class Recipe:
         "left", "Which side of a long example is cut.", "Data", {"left": "Its start", "right": "Its end"}
     )
     validation: float = knob(0.1, "Share of the examples that is kept back to measure on.", "Data")
+    rows: int = knob(0, "Examples to learn from, drawn with the seed; 0 takes all that are not kept back.", "Data")
     test: float = knob(0.0, "Share that is kept back for the table at the end; 0 uses the validation rows.", "Data")
     method: str = knob("qlora", "What is trained, and how the base is held in memory.", "Method", METHODS)
     rank: int = knob(8, "Width of the adapter: more can learn more and takes more memory.", "Method")
@@ -73,6 +74,11 @@ class Recipe:
     steps: int = knob(0, "Steps of the optimizer; 0 goes by the epochs.", "Optimization")
     group_by_length: bool = knob(
         False, "Put examples of like length together: less padding, less chance.", "Optimization"
+    )
+    packing: bool = knob(
+        False,
+        "Lay the rows of a batch end to end instead of padding them; each still sees itself alone.",
+        "Optimization",
     )
     precision: str = knob(
         "auto", "Numbers used in computing.", "Optimization",
@@ -187,7 +193,8 @@ def fitted(recipe: Recipe, parameters: int) -> tuple[Recipe, str]:
     if parameters >= TOY_PARAMETERS or recipe.method == "full" or recipe.learning_rate >= 1e-3:
         return recipe, ""
     starter = preset("shawgpt-starter")
-    changed = replace(recipe, **{name: getattr(starter, name) for name in FITTED})
+    kept = {"steps"} if recipe.steps else set()  # somebody said how long
+    changed = replace(recipe, **{name: getattr(starter, name) for name in FITTED if name not in kept})
     reason = (
         f"This model has {parameters / 1e6:.1f} million parameters. With rank {recipe.rank} on {recipe.targets} at "
         f"{recipe.learning_rate:g} it would hardly move, so the run uses the values of 'ShawGPT on the starter': rank "

@@ -44,7 +44,7 @@ class Row:
         if request.sampling.repetition_penalty != 1:
             self.draw.seen.update(request.ids)
         self.stream = TextStream(loop.tokenizer, request.ids, request.sampling.stop, request.marks)
-        self.last = 0
+        self.last = self.begun = 0  # the last token; the loop's turn in which the row joined
         self.logit_difference: float | None = None
         self.stopping = False
         self.over = threading.Event()

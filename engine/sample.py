@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +14,7 @@ from engine.messages import Sampling
 MASK64 = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's constants: Steele, Lea, Flood 2014
 MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+BLOCK = 64  # tokens of a block of the vocabulary
 MIX32 = (0x7FEB352D, 0x846CA68B)  # Chris Wellons' lowbias32
 
 
@@ -31,15 +34,23 @@ def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list
     seed, its position and the token (an exponential race, which is Gumbel-max sampling), so neighbours cannot
     change what it draws, and two models given the same seed differ only where their distributions do.
     """
-    totals = logits.logsumexp(-1)
+    highest = logits.amax(-1, keepdim=True)
+    totals = (logits - highest).exp_().sum(-1).log_().add_(highest[:, 0])
     scores = penalized(logits, draws)
-    tokens = scores.argmax(-1)
-    sampled = [i for i, draw in enumerate(draws) if draw.sampling.temperature > 0]
-    if sampled:
-        rows = torch.tensor(sampled, device=logits.device)
-        tokens[rows] = sample(scores[rows], [draws[i] for i in sampled])
+    tokens = torch.empty(len(draws), dtype=torch.long, device=logits.device)
+    for way, drawn in ((most_probable, False), (sample, True)):
+        rows = [i for i, draw in enumerate(draws) if (draw.sampling.temperature > 0) == drawn]
+        if len(rows) == len(draws):
+            tokens = way(scores, draws)
+        elif rows:
+            tokens[rows] = way(scores[rows], [draws[i] for i in rows])
     chosen = logits.gather(-1, tokens[:, None])[:, 0] - totals
     return tokens.tolist(), chosen.tolist()
+
+
+def most_probable(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
+    """One token id per row of `scores` [rows, vocabulary]: the highest."""
+    return scores.argmax(-1)
 
 
 def penalized(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
@@ -58,7 +69,6 @@ def penalized(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
 
 def sample(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     """One token id per row of `scores` [rows, vocabulary]: temperature, then top-k, then top-p, then the race."""
-    scores = scores / column([draw.sampling.temperature for draw in draws], scores)
     tokens = torch.empty(len(draws), dtype=torch.long, device=scores.device)
     for way, limited in ((from_nucleus, False), (from_top_k, True)):
         rows = [i for i, draw in enumerate(draws) if bool(draw.sampling.top_k) == limited]
@@ -72,26 +82,57 @@ def sample(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
 def from_nucleus(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     """Top-p sampling without sorting the vocabulary.
 
-    The winner of the race over all tokens is in the nucleus if and only if the tokens more probable than it hold
-    less than top_p together. If it is not, neither is anything less probable: those leave and the race goes on.
-    The winner that stays is the winner of the race among the nucleus alone.
+    A token drawn from the whole distribution is in the nucleus if and only if the tokens more probable than it
+    hold less than top_p together. If it is not, neither is anything less probable: those leave, and another is
+    drawn with fresh noise. What stays in the end is a draw from the nucleus alone.
     """
-    top_p = column([draw.sampling.top_p for draw in draws], scores)
-    shares = scores.softmax(-1)
-    ids = torch.arange(scores.shape[-1], dtype=torch.int32, device=scores.device)
-    race = shares / waits([row_key(draw) for draw in draws], ids)
-    while True:
-        tokens = race.argmax(-1, keepdim=True)
-        mine = shares.gather(-1, tokens)
-        above = torch.where(shares > mine, shares, 0).sum(-1, keepdim=True)
-        outside = (above >= top_p) & (top_p < 1)
-        if not bool(outside.any()):
-            return tokens[:, 0]
-        race = race.masked_fill(outside & (shares <= mine), -1)
+    shares = blocks_of(scores, draws)
+    sums = shares.sum(-1)
+    limits = column([draw.sampling.top_p if draw.sampling.top_p < 1 else math.inf for draw in draws], scores)
+    limits = (limits * sums.sum(-1, keepdim=True))[:, 0]
+    tokens = torch.zeros(len(draws), dtype=torch.long, device=scores.device)
+    left = list(range(len(draws)))  # rows that still draw; `shares`, `sums` and `limits` are theirs
+    for attempt in itertools.count():
+        tokens[left] = found = race(shares, sums, [row_key(draws[i], attempt) for i in left])
+        mine = shares.flatten(1).gather(-1, found[:, None])[:, :, None]
+        more = (shares - mine).relu_()  # over the drawn token's share, of those more probable; comparing is slower
+        above = more.sum((1, 2)) + mine[:, 0, 0] * more.sign_().sum((1, 2))
+        outside = above >= limits
+        again = outside.nonzero()[:, 0]
+        if not len(again):
+            return tokens
+        shares, limits, left = shares[again], limits[again], [left[i] for i in again.tolist()]
+        shares = shares.masked_fill_(shares <= mine[again], 0)
+        sums = shares.sum(-1)
+    raise AssertionError("unreachable")
+
+
+def blocks_of(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
+    """Shares of the tokens at each row's temperature, not yet divided by their sum: [rows, blocks, BLOCK]."""
+    size = scores.shape[-1]
+    shares = scores.new_zeros(len(draws), -(-size // BLOCK), BLOCK)
+    filled = shares.flatten(1)[:, :size]
+    torch.sub(scores, scores.amax(-1, keepdim=True), out=filled)
+    filled.mul_(column([1 / draw.sampling.temperature for draw in draws], scores)).exp_()
+    return shares
+
+
+def race(shares: torch.Tensor, sums: torch.Tensor, keys: Sequence[int]) -> torch.Tensor:
+    """One token id per row: a block by the exponential race of the blocks' sums, then a token of it by another.
+
+    Two short races give the distribution of one over the whole vocabulary, at a hundredth of the noise.
+    """
+    blocks = torch.arange(sums.shape[-1], dtype=torch.int32, device=shares.device)
+    block = (sums / waits(keys, blocks)).argmax(-1)
+    inner = shares[torch.arange(len(keys), device=shares.device), block]
+    ids = block[:, None].to(torch.int32) * BLOCK + torch.arange(BLOCK, dtype=torch.int32, device=shares.device)
+    within = (inner / waits([mix64(key) for key in keys], ids)).argmax(-1)
+    return block * BLOCK + within
 
 
 def from_top_k(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     """Top-k, then top-p within those k, whose shares are taken as a whole."""
+    scores = scores / column([draw.sampling.temperature for draw in draws], scores)
     size = scores.shape[-1]
     top_p = column([draw.sampling.top_p for draw in draws], scores)
     top_k = column([min(draw.sampling.top_k, size) for draw in draws], scores)
@@ -99,9 +140,9 @@ def from_top_k(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     values = values.masked_fill(torch.arange(values.shape[-1], device=scores.device) >= top_k, float("-inf"))
     shares = values.softmax(-1)
     before = shares.cumsum(-1) - shares
-    race = shares / waits([row_key(draw) for draw in draws], ids.to(torch.int32))
-    race = race.masked_fill((before >= top_p) & (top_p < 1), -1)
-    return ids.gather(-1, race.argmax(-1, keepdim=True))[:, 0]
+    pace = shares / waits([row_key(draw) for draw in draws], ids.to(torch.int32))
+    pace = pace.masked_fill((before >= top_p) & (top_p < 1), -1)
+    return ids.gather(-1, pace.argmax(-1, keepdim=True))[:, 0]
 
 
 def column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
@@ -109,9 +150,10 @@ def column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
 
 
-def row_key(draw: Draw) -> int:
-    """A 64-bit key of the row's seed and position."""
-    return mix64((mix64(draw.sampling.seed) + draw.position * GOLDEN) & MASK64)
+def row_key(draw: Draw, attempt: int = 0) -> int:
+    """A 64-bit key of the row's seed and position, another for each attempt."""
+    key = mix64((mix64(draw.sampling.seed) + draw.position * GOLDEN) & MASK64)
+    return mix64((key + attempt * MIX[0]) & MASK64)
 
 
 def mix64(value: int) -> int:

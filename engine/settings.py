@@ -25,7 +25,8 @@ class Settings:
 
     `memory_bytes` is what the bases in memory may take together; `threads` is for the decode loops, of which
     one computes at a time; `jobs` is how many jobs may run at once; `on_space` is true on Hugging Face Spaces.
-    `tools` is a folder with Python files of the owner's own tools.
+    `tools` is a folder with Python files of the owner's own tools; `visitors_read` is the owner's leave for visitors
+    of a public link to let models read web pages.
     """
 
     home: Path
@@ -36,6 +37,7 @@ class Settings:
     max_upload: str = "50mb"
     jobs: int = 1
     tools: Path | None = None
+    visitors_read: bool = False
 
     @property
     def job_threads(self) -> int:
@@ -44,7 +46,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Settings:
-        """Read DIPTYCH_HOME, _THREADS, _MEMORY_GB, _JOBS and _TOOLS, HF_TOKEN and SPACE_ID. Raises Problem."""
+        """Read DIPTYCH_HOME, _THREADS, _MEMORY_GB, _JOBS, _TOOLS, _VISITORS_READ, HF_TOKEN, SPACE_ID; or Problem."""
         default_home = platformdirs.user_data_dir("diptych", appauthor=False)
         home = Path(env.get("DIPTYCH_HOME") or default_home).expanduser().resolve()
         if home == ROOT or ROOT in home.parents:
@@ -57,7 +59,9 @@ class Settings:
         gigabytes = number(env, "DIPTYCH_MEMORY_GB", 0.6 * machine_memory() / 2**30)
         token, jobs = env.get("HF_TOKEN") or None, max(1, int(number(env, "DIPTYCH_JOBS", 1)))
         tools = Path(env["DIPTYCH_TOOLS"]).expanduser().resolve() if env.get("DIPTYCH_TOOLS") else None
-        return cls(home, max(1, threads), int(gigabytes * 2**30), token, "SPACE_ID" in env, jobs=jobs, tools=tools)
+        reads = switched_on(env, "DIPTYCH_VISITORS_READ")
+        memory, on_space = int(gigabytes * 2**30), "SPACE_ID" in env
+        return cls(home, max(1, threads), memory, token, on_space, jobs=jobs, tools=tools, visitors_read=reads)
 
 
 def number(env: Mapping[str, str], name: str, default: float) -> float:

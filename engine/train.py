@@ -67,7 +67,7 @@ def attentive(
     """The watch over a trainer that is ready, and the prompts of the table at the end."""
     from engine.prompts import style
     from engine.teaching.answers import asked
-    from engine.teaching.pupil import adapter_config, columns, trl_settings
+    from engine.teaching.pupil import adapter_config, columns, require_apart, trl_settings
     from engine.teaching.trainer import JobTrainer, Order
     from engine.teaching.watch import Watch
 
@@ -75,6 +75,8 @@ def attentive(
     shape = style(recipe.style)
     table = asked(lesson.held_back[:TABLE_ROWS], shape, tokenizer, network, recipe.max_length)
     fixed = (*lesson.validation, *lesson.training)[:FIXED_PROMPTS]
+    if recipe.packing:
+        require_apart(network)
     lengths = [len(row.ids) for row in rendered.learned] if recipe.group_by_length else None
     trainer = JobTrainer(
         order=Order(len(rendered.learned), recipe.seed, recipe.batch, lengths),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pages import assistant, compare, data, finetune
+from pages import assistant, compare, data, finetune, knowledge, models, serve
 from pages.launch import Launch
 
 
@@ -20,5 +20,8 @@ PAGES: tuple[Page, ...] = (
     Page(compare.TITLE, compare.build),
     Page(data.TITLE, data.build),
     Page(finetune.TITLE, finetune.build),
+    Page(knowledge.TITLE, knowledge.build),
     Page(assistant.TITLE, assistant.build),
+    Page(models.TITLE, models.build),
+    Page(serve.TITLE, serve.build),
 )

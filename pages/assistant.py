@@ -7,16 +7,19 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.context import Context
 
 from engine.acting.assistants import assistants
 from engine.acting.own_tools import own_tools
 from engine.acting.shipped_tools import WEB
 from engine.catalog import all_models
 from engine.settings import settings
-from pages import converse
+from pages import asking, converse, kept, leaflet, shaping, shelf
+from pages.as_python import script_region
 from pages.bubbles import explained
 from pages.chat_remote import chat as chat_endpoint
 from pages.launch import Launch
+from pages.pickers import follow
 from pages.talk import Talk
 
 TITLE = "Assistant"
@@ -30,6 +33,9 @@ STREAMING: dict[str, Any] = {
 }
 
 
+Files = tuple[gr.Button, gr.UploadButton, gr.Button]  # export, import, copy as Python
+
+
 @dataclass(frozen=True)
 class Setup:
     """The fields that say who answers and how."""
@@ -38,14 +44,20 @@ class Setup:
     preset: gr.Dropdown
     system: gr.Textbox
     tools: gr.CheckboxGroup
+    documents: gr.Dropdown
     describe: gr.Checkbox
     temperature: gr.Slider
     most: gr.Number
 
     @property
     def values(self) -> list[Component]:
-        """The inputs in the order of converse.question."""
-        return [self.model, self.preset, self.system, self.tools, self.describe, self.temperature, self.most]
+        """The inputs in the order of asking.question."""
+        return [*self.kept, self.documents, self.describe, self.temperature, self.most]
+
+    @property
+    def kept(self) -> list[Component]:
+        """What is kept with a conversation, in the order of kept.filled."""
+        return [self.model, self.preset, self.system, self.tools]
 
 
 @dataclass(frozen=True)
@@ -58,32 +70,48 @@ class Stage:
     approval: gr.Column
     asked: gr.HTML
     call: gr.Textbox
+    kept: gr.Textbox
 
     @property
     def view(self) -> list[Any]:
         """The outputs of converse.show."""
-        return [self.chat, self.status, self.approval, self.asked, self.call]
+        return [self.chat, self.status, self.approval, self.asked, self.call, self.kept]
 
 
 def build(launch: Launch) -> None:
     """Lay out the tab inside the current Blocks and wire it."""
     talk = gr.State(Talk())
     with gr.Row(elem_id="assistant"):
-        with gr.Column(scale=3, min_width=320, elem_id="assistant-talk"):
-            stage, send, stop, minor, answers = conversation()
+        with gr.Column(scale=3, min_width=320, elem_id="assistant-talk"), gr.Tabs(elem_id="assistant-ways"):
+            with gr.Tab("Chat", id="chat"):
+                stage, send, stop, minor, answers, files = conversation()
+                saved = gr.Textbox(visible="hidden", elem_id="assistant-export", label="Export of the conversation")
+                python = script_region(files[2])
+            with gr.Tab("Structured output", id="structured"):
+                shape = shaping.region()
+            with gr.Tab("Brochure", id="brochure"):
+                sheet = leaflet.region(launch)
         with gr.Column(scale=1, min_width=280, elem_id="assistant-setup"):
+            drawer = kept.drawer()
             setup, warning = setup_fields(launch)
-            files, saved = transcript_row()
             if launch.mode != "visitor":
                 endpoint_fields(talk, setup.model)
     wire_turns(talk, stage, setup, send, stop, minor, answers)
     wire_setup(talk, stage, setup, warning)
     wire_transcript(talk, stage, setup, files, saved)
+    follow([setup.model], talk)
+    drawer.wire(talk, setup.kept, stage.view, stage.kept)
+    wire_documents(setup)
+    python.wire(talk, setup.values)
+    shape.wire(talk, setup.values)
+    sheet.wire(talk, setup.values)
     gr.api(chat_endpoint, api_name="chat", concurrency_limit=STREAMS, concurrency_id="chat")
 
 
-def conversation() -> tuple[Stage, gr.Button, gr.Button, dict[str, gr.Button], dict[str, gr.Button]]:
-    """The talk, the question about a waiting call, the box and its buttons."""
+def conversation() -> tuple[Stage, gr.Button, gr.Button, dict[str, gr.Button], dict[str, gr.Button], Files]:
+    """The talk, the question about a waiting call, the box and its buttons: Send, Stop, the minor ones, the answers to
+    a call that waits, and those for files.
+    """
     chat = gr.Chatbot(
         label="Conversation with the assistant",
         show_label=False,
@@ -93,6 +121,7 @@ def conversation() -> tuple[Stage, gr.Button, gr.Button, dict[str, gr.Button], d
         min_height="19rem",
         max_height="max(19rem, calc(100vh - 330px))",
         buttons=["copy"],
+        editable="user",
         feedback_options=None,
         elem_id="assistant-chat",
         placeholder='<p class="quiet">Ask something; each tool that is used shows up here.</p>',
@@ -116,9 +145,19 @@ def conversation() -> tuple[Stage, gr.Button, gr.Button, dict[str, gr.Button], d
         send = gr.Button("Send", variant="primary", scale=0, min_width=110, elem_id="assistant-send")
     with gr.Row(elem_id="assistant-buttons"):
         stop = gr.Button("Stop", size="sm", variant="secondary", min_width=60, elem_id="assistant-stop")
-        names = {"retry": "Retry", "undo": "Undo", "clear": "Clear"}
+        names = {"retry": "Retry", "undo": "Undo", "clear": "New conversation"}
         minor = {name: gr.Button(title, size="sm", variant="secondary", min_width=60) for name, title in names.items()}
-    return Stage(box, chat, status, approval, asked, call), send, stop, minor, answers
+        files = file_buttons()
+    record = gr.Textbox(visible="hidden", label="What this browser keeps", elem_id="assistant-record")
+    return Stage(box, chat, status, approval, asked, call, record), send, stop, minor, answers, files
+
+
+def file_buttons() -> Files:
+    """Export, import, and the conversation as a script."""
+    quiet: dict[str, Any] = {"size": "sm", "variant": "secondary", "min_width": 60}
+    out = gr.Button("Export", elem_id="assistant-export-button", **quiet)
+    into = gr.UploadButton("Import", file_types=[".json"], type="binary", **quiet)
+    return out, into, gr.Button("Copy as Python", elem_id="assistant-python", **quiet)
 
 
 def setup_fields(launch: Launch) -> tuple[Setup, gr.HTML]:
@@ -131,9 +170,15 @@ def setup_fields(launch: Launch) -> tuple[Setup, gr.HTML]:
     presets = [(each.title, name) for name, each in assistants().items()]
     preset = gr.Dropdown(presets, value=first.name, label="Ready-made assistant", elem_id="assistant-preset")
     system = gr.Textbox(first.system, label="System prompt", lines=3, max_lines=8, elem_id="assistant-system")
-    offered = [tool for tool in converse.offered(launch.mode) if launch.mode != "visitor" or tool.name not in WEB]
+    readable = asking.may_read_pages(launch.visitor("somebody"))
+    offered = [tool for tool in asking.offered(launch.mode) if readable or tool.name not in WEB]
     names = [tool.name for tool in offered]
     tools = gr.CheckboxGroup(names, value=list(first.tools), label="Tools", elem_id="assistant-tools")
+    there = shelf.collections(launch.visitor("somebody"))
+    documents = gr.Dropdown(
+        converse.with_none(there), value="", label="Documents to search", visible=bool(there),
+        info="a collection of the Knowledge tab, as the tool search_documents", elem_id="assistant-documents",
+    )  # fmt: skip
     complaints = own_tools(settings().tools)[1] if launch.mode == "local" else ()
     gr.HTML(explained(offered, complaints), elem_id="assistant-explained")
     warning = gr.HTML(elem_id="assistant-warning")
@@ -148,17 +193,7 @@ def setup_fields(launch: Launch) -> tuple[Setup, gr.HTML]:
             label="Describe the tools in the prompt", info="for models whose chat template has no place for tools",
             elem_id="assistant-describe",
         )  # fmt: skip
-    return Setup(model, preset, system, tools, describe, temperature, most), warning
-
-
-def transcript_row() -> tuple[tuple[gr.Button, gr.UploadButton], gr.Textbox]:
-    """Export and import, and the box in which an export reaches the page's script."""
-    with gr.Row(elem_id="assistant-files"):
-        out = gr.Button("Export", size="sm", variant="secondary", min_width=60)
-        into = gr.UploadButton(
-            "Import", size="sm", variant="secondary", file_types=[".json"], type="binary", min_width=60
-        )
-    return (out, into), gr.Textbox(visible="hidden", elem_id="assistant-export", label="Export of the conversation")
+    return Setup(model, preset, system, tools, documents, describe, temperature, most), warning
 
 
 def endpoint_fields(talk: gr.State, model: gr.Dropdown) -> None:
@@ -187,10 +222,17 @@ def wire_turns(
 ) -> None:
     """Send, Stop, Retry, Undo, Clear, and the answers to a call that waits."""
     inputs, outputs = [talk, stage.box, *setup.values], [stage.box, *stage.view]
-    gr.on([send.click, stage.box.submit], converse.send, inputs, outputs, **STREAMING)
-    minor["retry"].click(converse.retry, inputs, outputs, **STREAMING)
-    minor["undo"].click(converse.undo, [talk], outputs, **INSTANT)
-    minor["clear"].click(converse.clear, [talk], outputs, **INSTANT)
+    streams = [
+        gr.on([send.click, stage.box.submit], converse.send, inputs, outputs, **STREAMING),
+        minor["retry"].click(converse.retry, inputs, outputs, **STREAMING),
+        stage.chat.edit(converse.edit, [talk, *setup.values], outputs, **STREAMING),
+    ]
+    changes = [
+        minor["undo"].click(converse.undo, [talk], outputs, **INSTANT),
+        minor["clear"].click(converse.clear, [talk], outputs, **INSTANT),
+    ]
+    for each in [*streams, *changes]:
+        each.then(converse.look, [talk], stage.view, **INSTANT)
     stop.click(converse.stop, [talk], None, **INSTANT)
     answered = [talk, stage.call]
     answers["once"].click(converse.answer("once"), answered, None, **INSTANT)
@@ -200,15 +242,21 @@ def wire_turns(
 
 def wire_setup(talk: gr.State, stage: Stage, setup: Setup, warning: gr.HTML) -> None:
     """Ready-made assistants, and the word about too many tools."""
-    setup.preset.input(converse.preset, [setup.preset], [setup.system, setup.tools, stage.box], **INSTANT)
+    filled = [setup.system, setup.tools, setup.documents, stage.box]
+    setup.preset.input(converse.preset, [setup.preset], filled, **INSTANT)
     gr.on([setup.tools.change, setup.model.change], converse.warn, [talk, setup.model, setup.tools], warning, **INSTANT)
 
 
-def wire_transcript(
-    talk: gr.State, stage: Stage, setup: Setup, files: tuple[gr.Button, gr.UploadButton], saved: gr.Textbox
-) -> None:
+def wire_transcript(talk: gr.State, stage: Stage, setup: Setup, files: Files, saved: gr.Textbox) -> None:
     """Export and import."""
-    out, into = files
-    made = out.click(converse.export, [talk, setup.model, setup.system], saved, **INSTANT)
+    out, into, _ = files
+    made = out.click(kept.export, [talk, *setup.kept], saved, **INSTANT)
     made.success(None, [saved], None, js="(file) => { window.diptych.save(file); return []; }")
-    into.upload(converse.take_in, [talk, into], [setup.system, *stage.view], **INSTANT)
+    into.upload(kept.take_in, [talk, into], [*setup.kept, *stage.view], **INSTANT)
+
+
+def wire_documents(setup: Setup) -> None:
+    """Offer the collections that there are when the page is opened."""
+    page = Context.root_block
+    if page is not None:
+        page.load(converse.documents, None, setup.documents, **INSTANT)

@@ -102,6 +102,8 @@ def apply(board: Board, event: CompareEvent) -> Board:
         case LaneEnded():
             turn = Turn(view.ask.prompt, view.ask.lane, event.result, view.ask.retries)
             return board.change(event.lane, LaneView(view.model, (*view.turns, turn)))
+        case _:
+            return board
     return board.change(event.lane, replace(view, ask=ask))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from pages.asking import question
 from pages.bubbles import Fold, Said
-from pages.converse import question
 from pages.parts import asks, visitor
 from pages.talk import Talk, Turn
 from pages.transcript import history, plain
@@ -26,6 +26,7 @@ def chat(
     history_so_far: list[dict] | None = None,
     temperature: float = 0.0,
     max_new_tokens: int = 256,
+    collection: str = "",
 ) -> Iterator[dict[str, Any]]:
     """One turn: at last the answer, its steps, and the history to send along with the next message.
 
@@ -35,7 +36,7 @@ def chat(
     earlier = history(history_so_far)
     if earlier:
         talk.turns = (Turn("", (), tuple(earlier)),)
-    values = (model, "", system, tools or [], False, temperature, max_new_tokens)
+    values = (model, "", system, tools or [], collection, False, temperature, max_new_tokens)
     run = talk.ask(question(talk, visitor(request), message, values))
     try:
         while not run.over.wait(BEAT):

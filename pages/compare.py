@@ -16,6 +16,7 @@ from pages.desk import Desk
 from pages.form import OWN, SHARED, Fields, drawn_fields, style_fields
 from pages.hosted import endpoint_form
 from pages.launch import Launch
+from pages.pickers import follow
 from pages.presets import PRESETS
 from pages.preview import preview, show_preview
 from pages.remote import compare
@@ -101,6 +102,7 @@ def wire_arrangement(table: Table, presets: dict[str, gr.Button], fewer: gr.Butt
     fewer.click(moves.fewer, [table.desk], [*table.columns, *table.view], **INSTANT)
     models, styles = [card.model for card in table.cards], [card.fields["style"] for card in table.cards]
     gr.on(None, moves.offer, None, models, **INSTANT)  # runs may have made models since the server started
+    follow(models, table.desk)
     outputs = [table.shared["style"], *models, *styles, *table.columns, *table.view]
     for name, button in presets.items():
         button.click(moves.preset(name), [table.desk], outputs, **INSTANT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -11,23 +10,19 @@ from typing import Any
 
 import gradio as gr
 
-from engine.access import Mode, Visitor, require
 from engine.acting.assistants import assistants
-from engine.acting.own_tools import own_tools
-from engine.acting.shipped_tools import TOOLS, WEB
 from engine.acting.steps import Verdict
-from engine.catalog import Model, all_models
+from engine.catalog import all_models
 from engine.errors import Problem
-from engine.messages import Sampling
-from engine.respond import Responder, responder_for
-from engine.settings import settings
-from engine.tools import Tool
+from engine.messages import Usage
+from engine.models.prices import dollars
+from pages import shelf
+from pages.asking import chosen, question
 from pages.bubbles import bubble
-from pages.form import resolve
 from pages.hosted import endpoint
 from pages.parts import asks, visitor
-from pages.talk import BEAT, Question, Run, Talk
-from pages.transcript import as_json, read
+from pages.talk import BEAT, Run, Talk, Turn
+from pages.transcript import record
 
 RETRY_TEMPERATURE = 0.7  # a retry at temperature 0 would say the same again
 FEW = 3  # tools among which a small model still finds its way
@@ -35,18 +30,10 @@ LONGEST_ASKED = 500  # characters of a call's arguments beside the buttons
 View = list[Any]
 
 
-def offered(mode: Mode) -> tuple[Tool, ...]:
-    """The tools there are: those that ship, and on one's own machine the owner's. Tests put theirs here."""
-    return (*TOOLS, *own_tools(settings().tools)[0]) if mode == "local" else TOOLS
-
-
-def respond(model: Model, key: str | None, describe: bool) -> Responder:
-    """Whoever answers. The one place where the page meets models; tests put a scripted one here."""
-    return responder_for(model, key, describe)
-
-
-def show(talk: Talk) -> View:
-    """The conversation, the line under it, the buttons for a call that waits, the question about it, and its id."""
+def show(talk: Talk, keep: bool = True) -> View:
+    """What stands on stage: the conversation, the line under it, the buttons for a call that waits, the question about
+    it, its id, and what the browser is to keep (only where something is to be kept anew).
+    """
     run = talk.run
     call = run.waiting if run is not None else None
     asked = ""
@@ -58,7 +45,8 @@ def show(talk: Talk) -> View:
         )
     waits = call is not None
     id = call.id if call is not None else ""
-    return [[bubble(step) for step in talk.shown], status(talk), gr.update(visible=waits), asked, id]
+    kept = record(talk) if keep else gr.skip()
+    return [[bubble(step) for step in talk.shown], status(talk), gr.update(visible=waits), asked, id, kept]
 
 
 def status(talk: Talk) -> str:
@@ -68,50 +56,74 @@ def status(talk: Talk) -> str:
         return f'<p class="stats live"><span class="pulse" aria-hidden="true"></span>{words}</p>'
     if not talk.turns:
         return '<p class="stats">Nothing asked yet.</p>'
-    last, parts = talk.turns[-1], []
-    if last.usage.prompt_tokens is not None:
-        parts.append(f"{last.usage.prompt_tokens:,} tokens read")
-    if last.usage.completion_tokens is not None:
-        parts.append(f"{last.usage.completion_tokens:,} written")
+    last, whole = talk.turns[-1], talk.turns
+    parts = counted(last.usage, last.cost)
     if last.seconds:
         parts.append(f"{last.seconds:.1f} s")
     if last.retries:
         parts.append(f"retried {last.retries}×, at temperature {RETRY_TEMPERATURE} or more")
+    if sum(1 for turn in whole if turn.usage != Usage()) > 1:
+        parts.append(f"in all {', '.join(counted(*together(whole)))}")
     return f'<p class="stats">{" · ".join(parts)}</p>'
 
 
-def question(talk: Talk, who: Visitor, prompt: str, values: Sequence[Any]) -> Question:
-    """The form as a question. Raises Problem."""
-    name, preset, system, names, describe, temperature, most = values
-    model, key = resolve(name, "the assistant", talk.desk, who)
-    tools = chosen(names, who)
-    chosen_preset = assistants().get(preset)
-    facts = chosen_preset.facts_for(prompt) if chosen_preset else []
-    sampling = Sampling(temperature=float(temperature or 0), max_tokens=int(most or 0))
-    if wrong := sampling.problems():
-        raise Problem(" ".join(wrong))
-    text = "\n".join([system or "", *facts]).strip()
-    return Question(prompt, respond(model, key, bool(describe)), text, tools, sampling)
+def counted(usage: Usage, cost: float | None) -> list[str]:
+    """Tokens, and dollars where they are known."""
+    parts = []
+    if usage.prompt_tokens is not None:
+        parts.append(f"{usage.prompt_tokens:,} tokens read")
+    if usage.completion_tokens is not None:
+        parts.append(f"{usage.completion_tokens:,} written")
+    return parts if cost is None else [*parts, dollars(cost)]
 
 
-def chosen(names: Sequence[str] | None, who: Visitor) -> tuple[Tool, ...]:
-    """The tools of those names, if this person may use them. Raises Problem."""
-    names = names or ()
-    found = {tool.name: tool for tool in offered(who.mode)}
-    if unknown := [name for name in names if name not in found]:
-        raise Problem(f"There is no tool '{unknown[0]}'. The tools are: {', '.join(found)}.")
-    if names:
-        require(who, "call tools")
-    if WEB & set(names):
-        require(who, "read web pages")
-    return tuple(found[name] for name in found if name in names)
+def together(turns: Sequence[Turn]) -> tuple[Usage, float | None]:
+    """The counts of all turns that told them, and what they cost where each of those has a price."""
+    told = [turn for turn in turns if turn.usage != Usage()]
+    usage = Usage(*(sum(getattr(t.usage, name) or 0 for t in told) for name in ("prompt_tokens", "completion_tokens")))
+    costs = [turn.cost for turn in told]
+    return usage, None if None in costs else sum(cost or 0.0 for cost in costs)
 
 
 @asks("chat")
 def send(request: gr.Request, talk: Talk, prompt: str, *values: Any) -> Iterator[View]:
     """Ask, and stream the turn; the box is emptied once the question is accepted."""
     run = talk.ask(question(talk, visitor(request), prompt, values))
+    talk.chosen = chosen(values)
     yield from stream(talk, run, gr.update(value=""))
+
+
+@asks("chat")
+def edit(request: gr.Request, talk: Talk, event: gr.EditData, *values: Any) -> Iterator[View]:
+    """Ask an earlier question anew in other words; what followed it is gone."""
+    talk.check_idle()
+    turn = talk.turn_at(event.index if isinstance(event.index, int) else event.index[0])
+    words = said(event.value)
+    asked = question(talk, visitor(request), words, values)
+    if not words.strip():
+        raise Problem("The question is empty now. Write something, or take the turn off with Undo.")
+    talk.rewind(turn)
+    talk.chosen = chosen(values)
+    yield from stream(talk, talk.ask(asked), gr.update())
+
+
+def said(value: Any) -> str:
+    """The text of an edited message, in whichever shape the Chatbot hands it over."""
+    if isinstance(value, dict):
+        value = value.get("text", value.get("content", ""))
+    if isinstance(value, list):
+        return "".join(said(each) for each in value)
+    return value if isinstance(value, str) else ""
+
+
+@asks("look")
+def look(request: gr.Request, talk: Talk) -> View:
+    """The conversation as it is, asked for when a stream has ended.
+
+    A stream's last view may reach the page after that of a button pressed meanwhile, such as New conversation; and
+    after an edit that was refused the page shows the new words.
+    """
+    return show(talk)
 
 
 @asks("chat")
@@ -135,7 +147,7 @@ def stream(talk: Talk, run: Run, box: Any) -> Iterator[View]:
         yield [box, *show(talk)]
         while not run.over.wait(0):
             time.sleep(BEAT)
-            yield [gr.update(), *show(talk)]
+            yield [gr.update(), *show(talk, keep=False)]
         yield [gr.update(), *show(talk)]
     finally:
         run.stop.set()
@@ -166,36 +178,32 @@ def undo(request: gr.Request, talk: Talk) -> View:
 
 @asks("chat")
 def clear(request: gr.Request, talk: Talk) -> View:
-    """Begin anew."""
+    """Begin another conversation; this one stays in the list."""
     talk.clear()
     return ["", *show(talk)]
 
 
-@asks("export own")
-def export(request: gr.Request, talk: Talk, model: str, system: str) -> str:
-    """The conversation for the page's script, which saves it."""
-    talk.check_idle()
-    text = as_json(talk.messages, model or "", system or "")
-    return json.dumps({"name": "conversation.json", "type": "application/json", "text": text}, ensure_ascii=False)
-
-
-@asks("chat")
-def take_in(request: gr.Request, talk: Talk, data: bytes | None) -> View:
-    """Go on with an exported conversation; its system prompt comes along."""
-    if not data:
-        raise Problem("Choose a conversation that was exported here.")
-    turns, system = read(data)
-    talk.take_over(turns)
-    return [system or gr.update(), *show(talk)]
+@asks("look")
+def preset(request: gr.Request, name: str) -> View:
+    """Fill in system prompt, tools and documents of a ready-made assistant, and show its example."""
+    found = assistants().get(name)
+    if found is None:
+        return [gr.update()] * 4
+    there = shelf.collections(visitor(request))
+    documents = gr.update(choices=with_none(there), value=there[0][1] if found.documents and there else "")
+    return [found.system, list(found.tools), documents, gr.update(placeholder=f"For example: {found.example}")]
 
 
 @asks("look")
-def preset(request: gr.Request, name: str) -> View:
-    """Fill in system prompt and tools of a ready-made assistant, and show its example."""
-    found = assistants().get(name)
-    if found is None:
-        return [gr.update(), gr.update(), gr.update()]
-    return [found.system, list(found.tools), gr.update(placeholder=f"For example: {found.example}")]
+def documents(request: gr.Request) -> Any:
+    """The collections there are now."""
+    there = shelf.collections(visitor(request))
+    return gr.update(choices=with_none(there), visible=bool(there))
+
+
+def with_none(there: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Collections as choices, after none."""
+    return [("None", ""), *there]
 
 
 @asks("look")

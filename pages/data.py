@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 from gradio.components import Component
@@ -21,6 +21,7 @@ from pages.data_form import hub_form, keep_form, paste_form, prepare_form
 from pages.data_keep import export, keep, push_rows
 from pages.data_pairs import Making, pairs_form
 from pages.launch import Launch
+from pages.pickers import follow
 
 TITLE = "Data"
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -92,6 +93,7 @@ def build(launch: Launch) -> None:
         keeping = keep_form(owner)
     tab = Tab(bench, headline, body, columns, parts, preparing.balance, keeping.name, complaints, table, statistics,
               row, look)  # fmt: skip
+    follow([cast(gr.Dropdown, look[0])], bases=True)
     wire_loading(tab, opened, uploaded, pasting, hub)
     wire_making(tab, making)
     wire_looking(tab, use, steps)

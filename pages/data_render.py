@@ -170,15 +170,18 @@ def counts(dataset: Dataset, found: Survey) -> str:
         f"cut at the {side}": f"{len(found.cut):,}",
         "repeats": f"{len(found.repeated):,}",
         "odd characters": f"{len(found.odd):,}",
+        **{f"in {name} script": f"{rows:,}" for name, rows in found.scripts.items()},
     }
     return '<dl class="counts">' + "".join(f"<div><dt>{n}</dt><dd>{v}</dd></div>" for n, v in terms.items()) + "</dl>"
 
 
 def pictures(found: Survey) -> str:
-    """Histograms of whole examples, with the limit drawn in, and of their two parts."""
+    """Histograms of whole examples, with the limit drawn in, of their two parts, and of each column."""
     most = max(found.lengths)
     parts = (("Whole example", found.lengths), ("Without loss (prompt)", found.prompts), ("With loss", found.meant))
-    return "".join(histogram(title, lengths, most, found.limit) for title, lengths in parts)
+    others = [(f"Column: {name}", lengths, max(lengths)) for name, lengths in found.columns.items()]
+    whole = [histogram(title, lengths, most, found.limit) for title, lengths in parts]
+    return "".join(whole) + "".join(histogram(t, lengths, tall, found.limit) for t, lengths, tall in others if tall)
 
 
 def told(sentence: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 from gradio.components import Component
@@ -10,9 +10,11 @@ from gradio.components import Component
 from engine.recipe import KNOBS
 from pages import teach_moves as moves
 from pages import teach_render as render
+from pages import teach_share as sharing
 from pages.launch import Launch
+from pages.pickers import follow
 from pages.teach_api import job_list, start_job, stop_job
-from pages.teach_form import FIRST_RECIPE, OUTSIDE, SIZES, Fields, advanced_fields, beginner_fields
+from pages.teach_form import FIRST_RECIPE, OUTSIDE, SIZES, advanced_fields, beginner_fields
 
 TITLE = "Fine-tune"
 GLANCE = 1.5  # seconds between two looks at the run folders
@@ -27,19 +29,20 @@ def build(launch: Launch) -> None:
         with gr.Column(scale=3, min_width=360, elem_classes="panel", elem_id="teach-runs"):
             view = runs_view()
     refresh = watching(view)
-    fields, recipe, upload, start_button, ticket, about, memory, note = form
+    fields, recipe, upload, swept, start_button, ticket, about, memory, note = form
     values: list[Component] = [fields[name] for name in KNOBS]
     filled = [about, *(fields[name] for name in KNOBS if name not in OUTSIDE)]
     sizes = [fields[name] for name in SIZES]
-    recipe.input(moves.fill, [recipe], filled, queue=False, **QUIET).then(moves.reckon, sizes, memory, **QUIET).then(
+    recipe.input(None, [recipe], filled, js=moves.filling(), **QUIET).then(moves.reckon, sizes, memory, **QUIET).then(
         moves.fits, values, note, **QUIET
     )
     sized: list[Any] = [fields[name] for name in SIZES]
-    changes = [each.input for each in sized]
+    changes = [each.input for each in sized]  # what a field shows is reckoned; nothing that was typed is written to
     gr.on(changes, moves.reckon, sizes, memory, **QUIET).then(moves.fits, values, note, **QUIET)
+    follow([cast(gr.Dropdown, fields["model"])], bases=True)
     gr.on(None, moves.offer, None, fields["data"], queue=False, **QUIET)  # when the page is opened
     started = start_button.click(
-        moves.start, [ticket, upload, *values], [ticket, view["choice"]], concurrency_limit=1, **QUIET
+        moves.start, [ticket, upload, swept, *values], [ticket, view["choice"]], concurrency_limit=1, **QUIET
     )
     started.success(moves.look, *refresh, **QUIET)
     for name in ("stop", "resume", "delete"):
@@ -47,14 +50,22 @@ def build(launch: Launch) -> None:
         acted.then(moves.look, *refresh, **QUIET)
     reused = [fields[name] for name in KNOBS if name != "data"]
     view["reuse"].click(moves.reuse, [view["choice"]], reused, queue=False, **QUIET)
-    renamed = view["rename"].click(moves.rename, [view["choice"], view["name"]], view["name"], queue=False, **QUIET)
+    called = [view["name"], view["notes"]]
+    view["calling"].expand(moves.named, [view["choice"]], called, queue=False, **QUIET)
+    renamed = view["rename"].click(moves.rename, [view["choice"], *called], view["name"], queue=False, **QUIET)
     renamed.then(moves.look, *refresh, **QUIET)
+    fields["data"].input(moves.in_style, [fields["data"]], fields["style"], queue=False, **QUIET)
+    share = view["share"]
+    share.merge.click(sharing.merge, [view["choice"]], share.told, **QUIET)
+    share.push.click(sharing.push, [view["choice"], *share.push_inputs], share.told, **QUIET)
+    fetched = share.pull.click(sharing.pull, share.pull_inputs, share.told, **QUIET)
+    fetched.success(moves.look, *refresh, **QUIET)
     gr.api(start_job, api_name="start_job")
     gr.api(job_list, api_name="jobs")
     gr.api(stop_job, api_name="stop_job")
 
 
-def start_form(launch: Launch) -> tuple[Fields, gr.Dropdown, gr.File, gr.Button, gr.Textbox, gr.HTML, gr.HTML, gr.HTML]:
+def start_form(launch: Launch) -> tuple[Any, ...]:
     """The form on the left. An open demo shows it too, but its visitors may not start."""
     gr.HTML('<h3 class="panel-title">Teach a model</h3>')
     if launch.mode == "visitor":
@@ -68,7 +79,13 @@ def start_form(launch: Launch) -> tuple[Fields, gr.Dropdown, gr.File, gr.Button,
         memory = gr.HTML('<p class="quiet">Change a field, and the memory it takes is reckoned here.</p>')
     with gr.Accordion("Advanced: every knob", open=False, elem_id="teach-advanced", elem_classes="settings"):
         fields |= advanced_fields(launch)
-    return fields, recipe, upload, start_button, ticket, about, memory, note
+        swept = gr.Textbox(
+            label="Several runs",
+            info="A run for each combination, one after another, in one table: rank=4,8,16 rows=25,50",
+            max_length=300,
+            elem_id="teach-sweep",
+        )
+    return fields, recipe, upload, swept, start_button, ticket, about, memory, note
 
 
 def runs_view() -> dict[str, Any]:
@@ -100,6 +117,7 @@ def runs_view() -> dict[str, Any]:
         elem_id="run-plot",
         label="Loss",
     )
+    view["sweep"] = gr.HTML(elem_id="run-sweep")
     with gr.Accordion("Before and after", open=True):
         view["table"] = gr.HTML(elem_id="run-table")
     with gr.Accordion("Sample answers while it learns", open=True):
@@ -108,9 +126,11 @@ def runs_view() -> dict[str, Any]:
         view["log"] = gr.Textbox(
             label="Log", show_label=False, lines=12, max_lines=12, interactive=False, elem_id="run-log"
         )
-    with gr.Accordion("Rename", open=False), gr.Row():
-        view["name"] = gr.Textbox(label="New name of the run and its model", max_length=80, elem_id="run-name")
-        view["rename"] = gr.Button("Rename", size="sm", elem_id="run-rename")
+    with gr.Accordion("Name and notes", open=False, elem_id="run-calling") as view["calling"]:
+        view["name"] = gr.Textbox(label="Name of the run and its model", max_length=80, elem_id="run-name")
+        view["notes"] = gr.Textbox(label="Notes", lines=3, max_length=4000, elem_id="run-notes")
+        view["rename"] = gr.Button("Save name and notes", size="sm", elem_id="run-rename")
+    view["share"] = sharing.sharing_form()
     return view
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from engine.catalog import Model
 from engine.errors import Problem
+from engine.prompts import styles
 
 PLAIN = "plain"
 
@@ -59,7 +60,7 @@ def family(models: Sequence[Model]) -> tuple[Model, list[Model]]:
 
 def shared_style(model: Model) -> str:
     """The style a model was trained with, or plain."""
-    return model.style or PLAIN
+    return model.style if model.style in styles() else PLAIN
 
 
 PRESETS: dict[str, Callable[[Sequence[Model]], Arrangement]] = {

@@ -10,6 +10,7 @@ from html import escape
 from engine.catalog import Model
 from engine.compare import LaneResult
 from engine.errors import Problem
+from engine.models.prices import cost, dollars
 from pages.board import Board, LaneView, Turn
 
 ENDS = {
@@ -43,11 +44,16 @@ def kind(model: Model | None) -> str:
     if model.endpoint:
         return f'<span class="kind">endpoint · {escape(model.base)}</span>'
     if model.adapter is None:
-        return '<span class="kind">base</span>'
+        return f'<span class="kind">base{bits(model)}</span>'
     try:
-        return f'<span class="kind tuned">adapter <code>{model.adapter_hash}</code></span>'
+        return f'<span class="kind tuned">adapter <code>{model.adapter_hash}</code>{bits(model)}</span>'
     except (Problem, OSError):
         return '<span class="kind tuned">adapter, weights not found</span>'
+
+
+def bits(model: Model) -> str:
+    """The precision it was set to, for those who compare two; nothing where it is automatic."""
+    return "" if model.precision == "auto" else f" · {escape(model.precision)}"
 
 
 def foot(view: LaneView) -> str:
@@ -67,7 +73,9 @@ def foot(view: LaneView) -> str:
     if result.error is not None:
         card = f'<div class="lane-error"><strong>This lane failed.</strong> {escape(result.error)}</div>'
         return card + (f'<p class="stats">{mark}</p>' if mark else "")
-    return f'<p class="stats">{mark}{escape(stats_line(result))}</p>'
+    paid = cost(view.last.lane.model, result.prompt_tokens, result.tokens)
+    price = f" · {dollars(paid)}" if paid is not None else ""
+    return f'<p class="stats">{mark}{escape(stats_line(result) + price)}</p>'
 
 
 def stats_line(result: LaneResult) -> str:

@@ -11,11 +11,15 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from engine.errors import Problem
+from engine.serve import Beside, Service
 from engine.settings import ASSETS, settings
 from pages import PAGES
+from pages.entrance import Entrance
 from pages.guard import Guard
 from pages.launch import Launch
 from pages.theme import theme
+from pages.upload import routes
+from rag.serve import service as with_collections
 
 log = logging.getLogger(__name__)
 WARM_AFTER = 2.0  # seconds; the first page and its files should not compete with importing torch for the processor
@@ -42,19 +46,24 @@ def site(launch: Launch) -> gr.Blocks:
     return blocks.queue(max_size=64, default_concurrency_limit=8, api_open=False)
 
 
-def serve(blocks: gr.Blocks, launch: Launch, **options: Any) -> str:
+def serve(blocks: gr.Blocks, launch: Launch, service: Service | None = None, **options: Any) -> str:
     """Start the server and return at once with the page's address; `options` go to Gradio's launch().
 
-    Raises Problem when the port is taken.
+    `service` answers OpenAI's API on the same port. Raises Problem when the port is taken.
     """
+    service = service or with_collections(keys_needed(launch))
     hosts: set[str] = set()
-    guard = Middleware(Guard, launch=launch, hosts=hosts)
+    entrance = Entrance(launch.auth) if launch.auth else None
+    guard = Middleware(Guard, launch=launch, hosts=hosts, entrance=entrance)
     try:
-        _, local, shared = launched(blocks, launch, guard, **options)
+        _, local, shared = launched(
+            blocks, launch, [guard, Middleware(Beside, service=service)], auth=entrance, **options
+        )
     except OSError as error:
         raise Problem(
             f"Port {launch.port} of {launch.host} cannot be used ({error}). Choose another with --port."
         ) from error
+    ends_with(blocks.server, service)
     if shared:
         hosts.add(urlsplit(shared).hostname or "")
     elif launch.share:
@@ -62,17 +71,20 @@ def serve(blocks: gr.Blocks, launch: Launch, **options: Any) -> str:
     return shared or local
 
 
-def launched(blocks: gr.Blocks, launch: Launch, guard: Middleware, **options: Any) -> tuple[Any, str, str | None]:
+def launched(
+    blocks: gr.Blocks, launch: Launch, middleware: list[Middleware], **options: Any
+) -> tuple[Any, str, str | None]:
     """Gradio's launch() with everything off that Diptych does not use: (app, local address, share link)."""
     return blocks.launch(
         server_name=launch.host,
         server_port=launch.port or None,
         share=launch.share,
-        auth=launch.auth,
         auth_message="This Diptych belongs to somebody. Log in to use it.",
-        app_kwargs={"middleware": [guard]},
+        app_kwargs={"middleware": middleware, "routes": routes()},
         theme=theme(),
-        css_paths=ASSETS / "style.css",
+        css_paths=[
+            ASSETS / name for name in ("style.css", "knowledge.css", "assistant.css", "models.css", "serve.css")
+        ],
         js=(ASSETS / "page.js").read_text(encoding="utf-8"),
         favicon_path=ASSETS / "favicon.png",
         show_error=False,
@@ -91,6 +103,22 @@ def launched(blocks: gr.Blocks, launch: Launch, guard: Middleware, **options: An
         prevent_thread_lock=True,
         **options,
     )
+
+
+def keys_needed(launch: Launch) -> bool:
+    """Whether programs need a key: always, unless the person at this machine is the only one who reaches it."""
+    return launch.public or launch.mode != "local"
+
+
+def ends_with(server: Any, service: Service) -> None:
+    """Tell open streams of the server's end before it waits for them."""
+    close = server.close
+
+    def closing() -> None:
+        service.stop()
+        close()
+
+    server.close = closing
 
 
 def warm_later() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.acting.steps import Done, Step, Verdict
 from engine.agent import converse
+from engine.catalog import Model
 from engine.errors import Problem
 from engine.messages import Message, Sampling, ToolCall, Usage
+from engine.models.prices import cost
 from engine.respond import Responder
 from engine.tools import Tool
 from pages.bubbles import Said, Shown, after, marked
@@ -29,11 +32,22 @@ class Question:
     system: str = ""
     tools: tuple[Tool, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    model: Model | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the form said when a question was asked: names as the form has them."""
+
+    model: str = ""
+    preset: str = ""
+    system: str = ""
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A question and all that followed. `messages` are for the next turn, `shown` for the eye."""
+    """A question and all that followed. `messages` are for the next turn, `shown` for the eye, `cost` in dollars."""
 
     prompt: str
     shown: tuple[Shown, ...]
@@ -41,6 +55,7 @@ class Turn:
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     retries: int = 0
+    cost: float | None = None
 
 
 class Run:
@@ -61,6 +76,8 @@ class Talk:
         self.turns: tuple[Turn, ...] = ()
         self.allowed: set[str] = set()
         self.run: Run | None = None
+        self.chosen = Chosen()
+        self.id, self.title, self.changed = uuid.uuid4().hex, "", 0.0  # changed: seconds since 1970
         self._lock = threading.RLock()
 
     def __deepcopy__(self, memo: dict) -> Talk:
@@ -92,6 +109,7 @@ class Talk:
                 *self.turns,
                 Turn(question.prompt, (Said("user", question.prompt),), (asked,), retries=retries),
             )
+            self.changed = time.time()
             self.run = run = Run()
         work = (run, question, sent, len(sent) - 1)
         threading.Thread(target=self._work, args=work, daemon=True, name="talk").start()
@@ -109,19 +127,42 @@ class Talk:
             if not self.turns:
                 raise Problem("There is nothing to take back yet. Ask something first.")
             last, self.turns = self.turns[-1], self.turns[:-1]
+            self.changed = time.time()
             return last
 
+    def turn_at(self, place: int) -> int:
+        """Which turn's question stands at this place of `shown`. Raises Problem when none does."""
+        at = 0
+        for number, turn in enumerate(self.turns):
+            if place == at:
+                return number
+            at += len(turn.shown)
+        raise Problem("Only your own questions can be changed.")
+
+    def rewind(self, turn: int) -> None:
+        """Take this turn and all after it off. Raises Problem while one is running."""
+        with self._lock:
+            self.check_idle()
+            self.turns = self.turns[:turn]
+
     def clear(self) -> None:
-        """Stop what runs and begin anew; agreements to tools end, too."""
+        """Stop what runs and begin another conversation; agreements to tools end, too."""
         with self._lock:
             self.stop()
             self.run, self.turns, self.allowed = None, (), set()
+            self.id, self.title, self.changed = uuid.uuid4().hex, "", time.time()
 
-    def take_over(self, turns: Sequence[Turn]) -> None:
-        """Go on with a conversation that was kept elsewhere."""
+    def take_over(self, turns: Sequence[Turn], id: str = "", title: str = "", changed: float = 0.0) -> None:
+        """Go on with a conversation that was kept elsewhere; without an id it is another one from now on."""
         with self._lock:
             self.clear()
-            self.turns = tuple(turns)
+            self.turns, self.title = tuple(turns), title
+            self.id, self.changed = id or self.id, changed or self.changed
+
+    def rename(self, title: str) -> None:
+        """Give the conversation a title; an empty one makes its first question the title again."""
+        self.title = title.strip()
+        self.changed = time.time()
 
     def stop(self) -> None:
         """End the turn in progress, a running tool included."""
@@ -151,18 +192,20 @@ class Talk:
             for step in steps:
                 with self._lock:
                     if self.run is run:
-                        self._take(step, before, run)
+                        self._take(step, before, run, question)
         finally:
             with self._lock:
                 if self.run is run:
                     self.run = None
             run.over.set()
 
-    def _take(self, step: Step, before: int, run: Run) -> None:
+    def _take(self, step: Step, before: int, run: Run, question: Question) -> None:
         last = self.turns[-1]
         last = replace(last, shown=after(last.shown, step), seconds=time.monotonic() - run.began)
         if isinstance(step, Done):
-            last = replace(last, messages=step.messages[before:], usage=step.usage)
+            spent = cost(question.model, step.usage.prompt_tokens, step.usage.completion_tokens)
+            last = replace(last, messages=step.messages[before:], usage=step.usage, cost=spent)
+            self.changed = time.time()
         self.turns = (*self.turns[:-1], last)
 
     def _approved(self, run: Run, call: ToolCall) -> Verdict:

@@ -9,6 +9,7 @@ import gradio as gr
 from engine import jobs
 from engine.errors import Problem
 from engine.recipe import from_mapping, preset
+from engine.teaching.preparing import in_own_style
 from pages.parts import asks, visitor
 from pages.teach_form import examples
 from pages.teach_moves import chosen, seen_by
@@ -26,7 +27,7 @@ def start_job(
             f"From afar, files cannot be named. Upload them on the page, or choose one of: {', '.join(names)}."
         )
     made = from_mapping({**(knobs or {}), "model": model, "data": data}, preset(recipe))
-    return jobs.describe(jobs.start(made, owner=who.name))
+    return jobs.describe(jobs.start(in_own_style(made, knobs or {}), owner=who.name))
 
 
 @asks("see jobs")

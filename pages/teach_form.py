@@ -20,7 +20,10 @@ FIRST_RECIPE = "quick"
 FIRST_DATA = "shawgpt"
 OUTSIDE = ("model", "data", "name", "notes")  # what a preset leaves as it is
 ABOVE = ("model", "data", "name")  # fields that a beginner sees
-SIZES = ("model", "method", "rank", "targets", "batch", "max_length", "activation_checkpointing", "optimizer")
+SIZES = (
+    "model", "data", "method", "rank", "targets", "dropout", "batch", "accumulation", "max_length", "epochs", "steps",
+    "rows", "activation_checkpointing", "optimizer",
+)  # fmt: skip
 
 Fields = dict[str, Component]
 
@@ -95,7 +98,9 @@ def field(name: str, value: Any, launch: Launch) -> Component:
     }
     choices = {key: each.title for key, each in styles().items()} if name == "style" else knob.metadata["choices"]
     if choices:
-        return gr.Dropdown([(title, key) for key, title in choices.items()], value=value, **common)
+        own = name == "style"  # a turn may be written out: {prompt} … {response}
+        pairs = [(title, key) for key, title in choices.items()]
+        return gr.Dropdown(pairs, value=value, allow_custom_value=own, **common)
     if isinstance(knob.default, bool):
         return gr.Checkbox(value=value, **common)
     if isinstance(knob.default, int | float):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,17 +13,20 @@ import gradio as gr
 from engine import jobs
 from engine.access import Visitor
 from engine.catalog import find
+from engine.data.shelf import samples, saved
 from engine.errors import Problem
 from engine.jobs import Job, all_jobs
-from engine.recipe import KNOBS, fitted, from_mapping, preset
+from engine.recipe import KNOBS, fitted, from_mapping, presets
 from engine.settings import machine_memory
+from engine.teaching import sweeps
 from engine.teaching.shape import count_parameters, shape_of
+from engine.teaching.sweeps import pairs
 from pages import teach_render as render
 from pages.parts import asks, visitor
 from pages.teach_form import OUTSIDE, SIZES, examples, recipe_from
-from pages.teach_memory import memory_chart
+from pages.teach_memory import memory_chart, work_ahead
 
-VIEW = ("list", "choice", "others", "line", "plot", "answers", "table", "log", "stop", "resume", "delete")
+VIEW = ("list", "choice", "others", "line", "plot", "sweep", "answers", "table", "log", "stop", "resume", "delete")
 
 
 def seen_by(who: Visitor) -> list[Job]:
@@ -30,11 +34,16 @@ def seen_by(who: Visitor) -> list[Job]:
     return all_jobs() if who.mode != "visitor" else []
 
 
-@asks("see jobs")
-def fill(request: gr.Request, name: str) -> list[Any]:
-    """A preset's values for every knob that it decides, and what it is for."""
-    values = asdict(preset(name))
-    return [render.about_recipe(name), *(values[knob] for knob in KNOBS if knob not in OUTSIDE)]
+def filling() -> str:
+    """The script that fills the form with a recipe's values and what it is for.
+
+    It runs in the browser: an answer of the server would come later and undo what was typed by then.
+    """
+    table = {}
+    for name, (_, _, recipe) in presets().items():
+        values = asdict(recipe)
+        table[name] = [render.about_recipe(name), *(values[knob] for knob in KNOBS if knob not in OUTSIDE)]
+    return f"(name) => ({json.dumps(table)})[name]"
 
 
 @asks("see jobs")
@@ -51,10 +60,31 @@ def reckon(request: gr.Request, *sizes: Any) -> str:
         return '<p class="quiet">Fill in the fields under Advanced to see the memory.</p>'
     recipe = from_mapping({**values, "learning_rate": 1.0})
     try:
-        model = find(recipe.model)
-        return memory_chart(shape_of(model, recipe), recipe, float(machine_memory()))
+        shape = shape_of(find(recipe.model), recipe)
+        ahead = work_ahead(shape, recipe, rows_of(recipe.data), last_speed())
+        return ahead + memory_chart(shape, recipe, float(machine_memory()), float(free_memory()))
     except Problem as problem:
         return f'<p class="quiet">{render.escape(str(problem))}</p>'
+
+
+def rows_of(data: str) -> int:
+    """Rows of a sample or of a kept dataset; 0 for others."""
+    return next((each.rows for each in (*samples(), *saved()) if data in (each.name, each.path.stem)), 0)
+
+
+def last_speed() -> float:
+    """Operations a second of the newest run that tells; 0 for none."""
+    for job in all_jobs():
+        if (work := job.latest("operations")) and (seconds := job.latest("seconds")):
+            return work / seconds
+    return 0.0
+
+
+def free_memory() -> int:
+    """Bytes that could be had now without pushing others out."""
+    import psutil
+
+    return psutil.virtual_memory().available
 
 
 @asks("see jobs")
@@ -69,11 +99,11 @@ def fits(request: gr.Request, *values: Any) -> str:
 
 
 @asks("train")
-def start(request: gr.Request, ticket: str, upload: str | None, *values: Any) -> tuple[str, str]:
-    """Start a job; the ticket of this press of the button makes a second click the same job."""
-    owner = visitor(request).name
-    job = jobs.start(recipe_from(values, upload), owner, request=f"{request.session_hash}-{ticket}")
-    return uuid.uuid4().hex, job.id
+def start(request: gr.Request, ticket: str, upload: str | None, swept: str | None, *values: Any) -> tuple[str, str]:
+    """Start a job, or one for each of the swept values; the ticket of this press makes a second click the same."""
+    owner, named = visitor(request).name, pairs((swept or "").split())
+    made = sweeps.start(recipe_from(values, upload), named, owner, f"{request.session_hash}-{ticket}")
+    return uuid.uuid4().hex, made[0].id
 
 
 def move(action: str, act: Callable[[Job], Any]) -> Callable[[gr.Request, str | None], None]:
@@ -91,11 +121,31 @@ resume = move("train", jobs.resume)
 delete = move("delete run", jobs.delete)
 
 
+@asks("see jobs")
+def named(request: gr.Request, run: str | None) -> tuple[str, str]:
+    """Name and notes of the chosen run, to be changed."""
+    job = chosen(visitor(request), run)
+    return job.name, str(job.record.get("notes") or "")
+
+
 @asks("delete run")
-def rename(request: gr.Request, run: str | None, name: str) -> str:
-    """Give the chosen run another name; the field is emptied."""
-    jobs.rename(chosen(visitor(request), run), name)
-    return ""
+def rename(request: gr.Request, run: str | None, name: str, notes: str | None) -> str:
+    """Give the chosen run another name and other notes; what the name became."""
+    return jobs.rename(chosen(visitor(request), run), name, notes or "").name
+
+
+@asks("see jobs")
+def in_style(request: gr.Request, data: str | None) -> Any:
+    """The style that the chosen examples were kept with, where they were kept with one of their own."""
+    turn = next(
+        (
+            each.style.get("turn")
+            for each in (saved() if visitor(request).mode != "visitor" else [])
+            if data in (each.name, each.path.stem)
+        ),
+        None,
+    )
+    return turn or gr.skip()
 
 
 @asks("see jobs")
@@ -127,6 +177,7 @@ def look(request: gr.Request, run: str | None, others: list[str] | None, last: d
         "others": (names, kept),
         "line": render.headline(job),
         "plot": render.points([*([job] if job else []), *overlaid]),
+        "sweep": render.sweep(job, found),
         "answers": render.answers(job),
         "table": render.before_after(job),
         "log": render.log_tail(job),
@@ -134,13 +185,15 @@ def look(request: gr.Request, run: str | None, others: list[str] | None, last: d
         "resume": bool(job and job.over and job.state != "done"),
         "delete": bool(job and job.over),
     }
-    return [view, *(gr.skip() if last.get(part) == view[part] else update(part, view[part]) for part in VIEW)]
+    said = {"choice": run, "others": others or []}
+    return [view, *(gr.skip() if last.get(part) == view[part] else update(part, view[part], said) for part in VIEW)]
 
 
-def update(part: str, value: Any) -> Any:
-    """A part of the view as its component takes it."""
-    if part in ("choice", "others"):
-        return gr.Dropdown(choices=value[0], value=value[1])
+def update(part: str, value: Any, said: dict[str, Any]) -> Any:
+    """A part of the view as its component takes it. A choice that stands is not sent back: it may be another by now."""
+    if part in said:
+        kept = {} if value[1] == said[part] else {"value": value[1]}
+        return gr.Dropdown(choices=value[0], **kept)
     if part == "plot":
         import pandas
 

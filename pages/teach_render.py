@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.jobs import Job
 from engine.recipe import presets
+from engine.teaching.sweeps import siblings
 
 WORDS = {
     "queued": "waiting for its turn", "running": "running", "stopped": "stopped", "failed": "failed", "done": "done",
@@ -71,17 +72,55 @@ def headline(job: Job | None) -> str:
     ):  # fmt: skip
         if (value := job.latest(name)) is not None:
             parts.append(form.format(value))
+    if (work := job.latest("operations")) and (seconds := job.latest("seconds")):
+        parts.append(f"{operations(work)}, {operations(work / seconds)}/s")
     if memory := job.latest("memory"):
         parts.append(f"{memory / 2**30:.2f} GB")
     pulse = '<span class="pulse" aria-hidden="true"></span>' if not job.over else ""
     text = f'<p class="run-line" data-state="{job.state}">{pulse}{" · ".join(parts)}</p>'
     if job.reason:
         text += f'<div class="lane-error" data-state="{job.state}">{escape(job.reason)}</div>'
+    if notes := str(job.record.get("notes") or ""):
+        text += f'<p class="hint run-notes">{escape(notes)}</p>'
     if fitted := job.record.get("fitted"):
         text += f'<p class="hint">{escape(str(fitted))}</p>'
     if job.state == "done" and job.model:
         text += f'<p class="hint fine">{escape(job.name)} is a model now: choose it in Compare.</p>'
     return text
+
+
+def operations(number: float) -> str:
+    """Floating point operations in words."""
+    for unit, scale in (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9)):
+        if number >= scale:
+            return f"{number / scale:,.1f} {unit}"
+    return f"{number / 1e6:,.1f} MFLOP"
+
+
+def sweep(job: Job | None, among: Sequence[Job]) -> str:
+    """The runs that vary the same knobs, with their losses as numbers and as dots on a common scale."""
+    runs = siblings(job, among) if job else []
+    if len(runs) < 2:
+        return ""
+    names = list(runs[0].record["sweep"])
+    last = {each.id: each.done.get("eval_loss", each.latest("eval_loss")) for each in runs}
+    known = [value for value in last.values() if value is not None]
+    least, most = (min(known), max(known)) if known else (0.0, 0.0)
+    rows = ""
+    for each in runs:
+        value = last[each.id]
+        at = 100 * (value - least) / ((most - least) or 1) if value is not None else None
+        dot = "" if at is None else f'<span class="scale"><span class="dot" style="left:{at:.1f}%"></span></span>'
+        cells = "".join(f"<td>{escape(str(each.record['sweep'].get(name, '')))}</td>" for name in names)
+        best = ' class="best"' if value is not None and value == least else ""
+        learned = loss(each.done.get("train_loss", each.latest("loss")))
+        rows += (
+            f"<tr{best}>{cells}<td>{WORDS[each.state]}</td><td>{learned}</td><td>{loss(value)}</td><td>{dot}</td></tr>"
+        )
+    heads = "".join(f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in names)
+    ends = f"Validation, from {loss(least)} to {loss(most)}" if known else "Validation"
+    heads += "".join(f'<th scope="col">{head}</th>' for head in ("State", "Training loss", "Validation", ends))
+    return f'<h4 class="group">This sweep</h4>{table(heads, rows, "runs sweep")}'
 
 
 def duration(seconds: float) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -11,9 +12,10 @@ from engine.acting.history import divided
 from engine.errors import Problem
 from engine.messages import Message, ToolCall, encodable
 from pages.bubbles import replayed
-from pages.talk import MOST_TURNS, Turn
+from pages.talk import MOST_TURNS, Chosen, Talk, Turn
 
 MOST_BYTES = 4 * 2**20
+TITLE = 60  # characters of a first question that make a title
 Text = Annotated[str, pydantic.Field(max_length=200_000)]
 Name = Annotated[str, pydantic.Field(max_length=200)]
 STRICT = pydantic.ConfigDict(extra="forbid", strict=True)
@@ -44,12 +46,15 @@ class Transcript(pydantic.BaseModel):
     model_config = STRICT
     format: Literal[1] = 1
     made_by: Name = "Diptych"
+    title: Name = ""
     model: Name = ""
+    preset: Name = ""
     system: Text = ""
+    tools: Annotated[list[Name], pydantic.Field(max_length=100)] = []
     messages: Annotated[list[Entry], pydantic.Field(max_length=20 * MOST_TURNS)]
 
 
-def as_json(messages: Sequence[Message], model: str, system: str) -> str:
+def as_json(messages: Sequence[Message], chosen: Chosen, title: str = "", indent: int | None = 2) -> str:
     """The file's text. Keys and addresses of endpoints are not part of it."""
     entries = [
         Entry(
@@ -61,13 +66,14 @@ def as_json(messages: Sequence[Message], model: str, system: str) -> str:
         for m in messages
     ]
     made = Transcript.model_construct(
-        format=1, made_by="Diptych", model=model[:200], system=system[:200_000], messages=entries
-    )
-    return made.model_dump_json(indent=2, exclude_none=True) + "\n"
+        format=1, made_by="Diptych", title=title[:200], model=chosen.model[:200], preset=chosen.preset[:200],
+        system=chosen.system[:200_000], tools=list(chosen.tools), messages=entries,
+    )  # fmt: skip
+    return made.model_dump_json(indent=indent, exclude_none=True) + "\n"
 
 
-def read(data: bytes) -> tuple[list[Turn], str]:
-    """The turns and the system prompt of such a file. Raises Problem."""
+def read(data: bytes) -> tuple[list[Turn], Chosen, str]:
+    """(turns, what the form said, title) of such a file. Raises Problem."""
     if len(data) > MOST_BYTES:
         raise Problem(f"The file is larger than {MOST_BYTES // 2**20} MiB; a conversation of Diptych is smaller.")
     try:
@@ -80,7 +86,26 @@ def read(data: bytes) -> tuple[list[Turn], str]:
     turns = divided(messages, "user")
     if len(turns) > MOST_TURNS:
         raise Problem(f"The conversation has more than {MOST_TURNS} turns.")
-    return [Turn(turn[0].content, replayed(turn), tuple(turn)) for turn in turns], encodable(found.system)
+    model, preset, system = map(encodable, (found.model, found.preset, found.system))
+    chosen = Chosen(model, preset, system, tuple(map(encodable, found.tools)))
+    made = [Turn(turn[0].content, replayed(turn), tuple(turn)) for turn in turns]
+    return made, chosen, encodable(found.title)
+
+
+def record(talk: Talk) -> str:
+    """The conversation as the browser keeps it: its id, title, time (seconds since 1970), and the exported file."""
+    messages = [message for turn in talk.turns for message in turn.messages]
+    asked = next((turn.prompt for turn in talk.turns), "")
+    title = talk.title or " ".join(asked.split())[:TITLE] or "Conversation"
+    file = as_json(messages, talk.chosen, talk.title, indent=None)
+    kept = {"id": talk.id, "title": title, "changed": talk.changed, "empty": not talk.turns, "file": json.loads(file)}
+    return json.dumps(kept, ensure_ascii=False)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of the file, which assets/conversation.schema.json publishes."""
+    about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A conversation exported by Diptych"}
+    return {**Transcript.model_json_schema(), **about}
 
 
 def first(error: Exception) -> str:

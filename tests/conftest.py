@@ -17,6 +17,7 @@ prepare_process()
 import pytest  # noqa: E402
 
 from tests.engine.fixtures import pairs, runs, school, toy  # noqa: E402, F401
+from tests.engine.models.shelf import hub, llama, lora, no_models  # noqa: E402, F401
 from tests.tiny import make_tiny_llama  # noqa: E402
 
 

@@ -18,7 +18,13 @@ TEXT = (
 
 
 def make_tiny_llama(
-    folder: Path, seed: int = 0, hidden: int = 32, layers: int = 2, context: int = 512, chat: bool = True
+    folder: Path,
+    seed: int = 0,
+    hidden: int = 32,
+    layers: int = 2,
+    context: int = 512,
+    chat: bool = True,
+    inner: int | None = None,
 ) -> Path:
     """Write config, safetensors weights and tokenizer into `folder`; the same seed gives the same bytes.
 
@@ -33,7 +39,7 @@ def make_tiny_llama(
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
-        intermediate_size=2 * hidden,
+        intermediate_size=inner or 2 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -20,7 +20,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Assistant:
-    """What a preset of the Assistant tab fills in."""
+    """What a preset of the Assistant tab fills in; `documents`: it searches a collection where there is one."""
 
     name: str
     title: str
@@ -28,6 +28,7 @@ class Assistant:
     tools: tuple[str, ...]
     example: str
     facts: tuple[Fact, ...] = ()
+    documents: bool = False
 
     def facts_for(self, question: str) -> list[str]:
         """The facts that the question calls for."""

@@ -61,3 +61,11 @@ def text_of(html: str) -> str:
     body = "\n".join(line for line in lines if line.strip("-# "))
     title = " ".join("".join(reader.title).split())
     return f"{title}\n\n{body}" if title and body else title or body
+
+
+def title_of(html: str) -> str:
+    """The page's title; empty where it has none."""
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    return " ".join("".join(reader.title).split())

@@ -60,7 +60,7 @@ def described(function: Callable[..., Any]) -> tuple[str, dict[str, Any], type[p
 def own(parameter: inspect.Parameter, hints: dict[str, Any]) -> bool:
     """Whether the parameter is the app's stop flag, which no model sees."""
     keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    return keyword_only and parameter.name == STOP and hints.get(STOP) is threading.Event
+    return keyword_only and parameter.name == STOP and hints.get(STOP) in (threading.Event, threading.Event | None)
 
 
 def complaints(parameter: inspect.Parameter, hints: dict[str, Any], told: dict[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import threading
 import tomllib
@@ -17,6 +18,7 @@ from engine.settings import ASSETS
 from engine.tools import Tool
 
 UNKNOWN = "unknown"
+NEAR = 0.8  # of 1, by difflib's ratio: a letter missing, doubled, wrong or swapped with its neighbour
 # degrees of a scale as Celsius: (value + shift) * factor; Kelvin first subtracts
 SCALES = {"celsius": (0.0, 1.0), "fahrenheit": (-32.0, 5 / 9), "kelvin": (-273.15, 1.0)}
 SCALE_NAMES = {"c": "celsius", "°c": "celsius", "f": "fahrenheit", "°f": "fahrenheit", "k": "kelvin"}
@@ -29,7 +31,12 @@ def get_ticket_price(origin: str, destination: str) -> str:
         origin: The city of departure
         destination: The city to travel to
     """
-    return prices().get(frozenset((plain(origin), plain(destination))), UNKNOWN)
+    asked = (plain(origin), plain(destination))
+    if price := prices().get(frozenset(asked)):
+        return price
+    meant = tuple(city_like(name) for name in asked)
+    price = prices().get(frozenset(meant))
+    return f"{price} ({' to '.join(name.title() for name in meant)})" if price else UNKNOWN
 
 
 def calculator(expression: str) -> str:
@@ -73,7 +80,7 @@ def convert_units(value: float, from_unit: str, to_unit: str) -> str:
     return spelled(value * size / wanted_size)
 
 
-def read_page(url: str, *, stop: threading.Event) -> str:
+def read_page(url: str, *, stop: threading.Event | None = None) -> str:
     """Read a web page and return its text.
 
     Args:
@@ -98,6 +105,13 @@ def tools_named(names: Sequence[str], more: Sequence[Tool] = ()) -> list[Tool]:
 def plain(name: str) -> str:
     """A name without case, outer spaces and doubled ones."""
     return " ".join(name.split()).casefold()
+
+
+def city_like(name: str) -> str:
+    """The one city of the table that is spelled nearly like this, as in "deli" for "delhi"; else the name itself."""
+    cities = {city for route in prices() for city in route}
+    near = difflib.get_close_matches(name, cities, n=2, cutoff=NEAR)
+    return near[0] if len(near) == 1 else name
 
 
 @functools.cache

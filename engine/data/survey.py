@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from engine.data.tokens import MASKED, Loss, Side, Tokens, tokenized_all
+from engine.data.tokens import AT_ONCE, MASKED, Loss, Side, Tokens, tokenized_all
 from engine.datasets import FEWEST_ROWS, Dataset, Example, rows_named
+from engine.messages import encodable
 from engine.prompts import PromptStyle
 
+MOST_COLUMNS = 8  # of which the lengths are counted
+MOST_LETTERS = 2000  # of a row, from which its script is told
 # UTF-8 that was read as Windows-1252: what an accent, a quotation mark and a dash turn into
 MOJIBAKE = ("Ã©", "Ã¨", "Ã¼", "Ã¶", "Ã¤", "Ã±", "â€™", "â€œ", "â€“", "â€”", "Â ")
 
@@ -20,7 +24,8 @@ class Survey:
     """Counts over all rows. In tokens: whole `lengths` and `meant`, the part that carries loss, both before the cut.
 
     The others are numbers of rows: `masked` have no token that carries loss, `joined` see Tokens, `without_stop` lost
-    their stop token to the cut, `repeated` are equal to an earlier row, `odd` look like a broken encoding.
+    their stop token to the cut, `repeated` are equal to an earlier row, `odd` look like a broken encoding. `columns`
+    are the tokens of every row in each column that is read, and `scripts` the rows written mostly in each script.
     """
 
     rows: tuple[int, ...]
@@ -34,6 +39,8 @@ class Survey:
     without_stop: tuple[int, ...]
     repeated: tuple[int, ...]
     odd: tuple[int, ...]
+    columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    scripts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def prompts(self) -> tuple[int, ...]:
@@ -83,7 +90,49 @@ def survey(
         without_stop=those([not each.stops and bool(each.cut) for each in tokens]),
         repeated=those(repeats(examples)),
         odd=those([odd(example) for example in examples]),
+        columns=columns(examples, tokenizer),
+        scripts=Counter(filter(None, (script(example) for example in examples))),
     )
+
+
+def columns(examples: Sequence[Example], tokenizer: Any) -> dict[str, tuple[int, ...]]:
+    """Tokens of each row in the parts of its conversation and in its other columns, by their name."""
+    texts: dict[str, list[str]] = {}
+    for place, example in enumerate(examples):
+        for name, text in parts_of(example):
+            texts.setdefault(name, [""] * place).append(text)
+        for each in texts.values():
+            each.extend([""] * (place + 1 - len(each)))
+    return {name: lengths(found, tokenizer) for name, found in list(texts.items())[:MOST_COLUMNS]}
+
+
+def parts_of(example: Example) -> Iterator[tuple[str, str]]:
+    """The texts of a row by name: each role's words together, the response, then the other columns."""
+    said: dict[str, list[str]] = {}
+    for message in example.messages[:-1]:
+        said.setdefault({"user": "prompt"}.get(message.role, message.role), []).append(message.content)
+    yield from ((name, "\n".join(texts)) for name, texts in said.items())
+    yield ("text" if example.plain else "response"), example.response
+    yield from ((name, text) for name, text in example.fields if name not in (*said, "response", "text"))
+
+
+def lengths(texts: Sequence[str], tokenizer: Any) -> tuple[int, ...]:
+    """Tokens of each text."""
+    found: list[int] = []
+    for start in range(0, len(texts), AT_ONCE):
+        batch = [encodable(text) for text in texts[start : start + AT_ONCE]]
+        found += [len(ids) for ids in tokenizer(batch, add_special_tokens=False)["input_ids"]]
+    return tuple(found)
+
+
+def script(example: Example) -> str:
+    """The script that most letters of a row are written in, such as Latin, Cyrillic or CJK; "" without letters."""
+    text = "".join(message.content for message in example.messages)[:MOST_LETTERS]
+    if text.isascii():
+        return "Latin" if any(letter.isalpha() for letter in text) else ""
+    names = Counter(unicodedata.name(letter, "?").split()[0] for letter in text if letter.isalpha())
+    name = names.most_common(1)[0][0] if names else ""
+    return name if name in ("", "CJK") else name.capitalize()
 
 
 def repeats(examples: Sequence[Example]) -> list[bool]:

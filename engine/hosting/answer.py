@@ -47,8 +47,9 @@ class Answer:
             if getattr(choice, "index", None) not in (None, 0):
                 continue  # a second answer that nobody asked for
             delta = getattr(choice, "delta", None)
-            if words := self._words(getattr(delta, "content", None)):
-                yield Piece(words)
+            for said in ("content", "refusal"):  # what a model says when it refuses a strict form
+                if words := self._words(getattr(delta, said, None)):
+                    yield Piece(words)
             calls = getattr(delta, "tool_calls", None)
             for call in calls if isinstance(calls, list) else ():
                 self._call(call)

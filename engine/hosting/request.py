@@ -13,7 +13,7 @@ from engine.hosting.errors import said
 from engine.messages import Message, Sampling
 
 # Options that a server may refuse, in the order in which they are given up when it names several at once.
-DISPENSABLE = ("stream_options", "seed", "top_k", "repetition_penalty", "top_p", "temperature")
+DISPENSABLE = ("response_format", "stream_options", "seed", "top_k", "repetition_penalty", "top_p", "temperature")
 
 
 def options(sampling: Sampling, tools: Sequence[dict]) -> dict[str, Any]:

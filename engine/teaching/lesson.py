@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,8 +50,17 @@ def read_lesson(folder: Path) -> Lesson:
     dataset = led(read(source, recipe.column_map or None), recipe.lead)
     if read_json(folder / "data.json").get("fingerprint") not in (None, dataset.fingerprint):
         raise Problem("The examples of this run have changed since it was started. Start a new run on them.")
-    parts = split(dataset, recipe.validation, recipe.test, recipe.seed)
-    return Lesson(recipe, dataset, *(part.examples for part in parts))
+    training, *kept_back = (part.examples for part in split(dataset, recipe.validation, recipe.test, recipe.seed))
+    return Lesson(recipe, dataset, fewer(training, recipe.rows, recipe.seed), *kept_back)
+
+
+def fewer(examples: tuple[Example, ...], rows: int, seed: int) -> tuple[Example, ...]:
+    """So many examples, drawn with the seed, in their order; a larger draw holds every smaller one. 0 takes all."""
+    if not rows or rows >= len(examples):
+        return examples
+    places = list(range(len(examples)))
+    random.Random(seed).shuffle(places)
+    return tuple(examples[place] for place in sorted(places[:rows]))
 
 
 def led(dataset: Dataset, lead: str) -> Dataset:

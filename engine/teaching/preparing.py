@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from engine.catalog import find
@@ -35,6 +37,15 @@ def prepared(recipe: Recipe) -> tuple[Recipe, Path, str]:
     if wrong or source is None:
         raise Problem(" ".join(wrong))
     return recipe, source, note
+
+
+def in_own_style(recipe: Recipe, given: Collection[str] = ()) -> Recipe:
+    """The recipe in the style that its examples were kept with in the Data tab, unless `given` knobs name another."""
+    if "style" in given:
+        return recipe
+    name = recipe.data.strip()
+    turn = next((each.style.get("turn") for each in saved() if name in (each.name, each.path.stem)), None)
+    return replace(recipe, style=turn) if turn else recipe
 
 
 def data_problems(source: Path, recipe: Recipe) -> list[str]:

@@ -15,10 +15,10 @@ from engine.adapters import sizes
 from engine.catalog import Model, find
 from engine.data.tokens import Tokens
 from engine.errors import Problem
-from engine.recipe import TOY_PARAMETERS, Recipe
-from engine.teaching.recipe_checks import optimizer_used
+from engine.recipe import Recipe
+from engine.teaching.recipe_checks import computes_in_bf16, optimizer_used
 from engine.teaching.shape import count_parameters
-from engine.weights import fast_bf16, load
+from engine.weights import load
 
 EVALUATIONS = 10  # of a run, where the recipe leaves it open
 FEWEST_BETWEEN = 10  # steps between two of them
@@ -54,8 +54,7 @@ def load_pupil(recipe: Recipe) -> Pupil:
     under bf16 autocast where that is wanted.
     """
     model = base_of(recipe)
-    toy = (count_parameters(model) or TOY_PARAMETERS) < TOY_PARAMETERS
-    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and fast_bf16() and not toy)
+    bf16 = computes_in_bf16(recipe, count_parameters(model))
     compute = torch.bfloat16 if bf16 else torch.float32
     precision = {"qlora": "nf4", "lora": "bf16" if bf16 else "fp32", "full": "fp32"}[recipe.method]
     network, tokenizer = load(replace(model, precision=precision), compute)
@@ -152,6 +151,7 @@ def trl_settings(recipe: Recipe, pupil: Pupil, folder: Path, examples: int, eval
         run_name=recipe.name or folder.name,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
+        padding_free=recipe.packing,
         remove_unused_columns=False,
         dataloader_pin_memory=cuda,
         activation_checkpointing=recipe.activation_checkpointing,
@@ -184,3 +184,20 @@ def name_base(folder: Path, model: Model) -> None:
     config["base_model_name_or_path"] = base.relative_to(ROOT).as_posix() if inside else model.base
     config["revision"] = model.revision
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def require_apart(network: Any) -> None:
+    """Raise Problem unless rows that are packed end to end stay unseen by one another in this network."""
+    seen = []
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            for first in (3, 4):
+                ids = torch.tensor([[first] * 5 + [5, 6, 7, 8]], device=next(network.parameters()).device)
+                places = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3]], device=ids.device)
+                seen.append(network(input_ids=ids, position_ids=places, use_cache=False).logits[0, 5:].float())
+    finally:
+        network.train(was_training)
+    if not torch.allclose(seen[0], seen[1], rtol=1e-3, atol=1e-3):
+        raise Problem("In this model packed rows would see one another. Switch packing off.")

@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import Problem
-from engine.recipe import KNOBS
+from engine.recipe import KNOBS, TOY_PARAMETERS
 
 if TYPE_CHECKING:
     from engine.recipe import Recipe
@@ -26,6 +26,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "epochs": (0.001, 10_000, "Epochs must be above 0 and at most 10,000."),
     "steps": (0, 10_000_000, "Steps must be 0 (go by the epochs) or a positive whole number."),
     "validation": (0, 0.9, "The share for validation must lie between 0 and 0.9."),
+    "rows": (0, 1e9, "The number of examples to learn from must be 0 (all) or more."),
     "test": (0, 0.9, "The share for the table at the end must lie between 0 and 0.9."),
     "eval_steps": (0, 10_000_000, "Steps between evaluations must be 0 (about ten in all) or positive."),
     "save_steps": (0, 10_000_000, "Steps between checkpoints must be 0 (at evaluations) or positive."),
@@ -82,3 +83,11 @@ def optimizer_used(recipe: Recipe, cuda: bool) -> tuple[str, str]:
     return "adamw_torch", (
         f"{recipe.optimizer} is made for GPUs; on a processor the run uses adamw_torch, its form in 32 bits."
     )
+
+
+def computes_in_bf16(recipe: Recipe, parameters: int | None) -> bool:
+    """Whether a run computes in bf16: where it is asked for, or native and the model is no toy."""
+    from engine.weights import fast_bf16
+
+    toy = (parameters or TOY_PARAMETERS) < TOY_PARAMETERS
+    return recipe.precision == "bf16" or (recipe.precision == "auto" and fast_bf16() and not toy)

@@ -176,6 +176,15 @@ class Job:
         return Model(base=str(place), **common)
 
 
+def merged_model(job: Job) -> Model | None:
+    """The model that a run's adapter was merged into; None where it was not."""
+    place = job.folder / "merged"
+    if job.state != "done" or not (place / "merged.json").is_file():
+        return None
+    about = f"{job.name}, merged into {job.recipe.get('model')}."
+    return Model(f"{job.name} merged", str(place), about=about, style=job.recipe.get("style"))
+
+
 def told(folder: Path) -> tuple[State, str, int | None]:
     """(state, reason in words, pid of the process that works on it) of a run folder."""
     if (folder / "done.json").is_file():
@@ -202,20 +211,20 @@ def folders() -> Iterator[Path]:
         yield from sorted(path for path in root.iterdir() if not path.name.startswith(".") and path.is_dir())
 
 
-def all_jobs() -> list[Job]:
-    """Every run, newest first; folders that hold none are left out."""
+def all_jobs(kind: str | None = "train") -> list[Job]:
+    """Every run of a kind (None: of all kinds), newest first; folders that hold none are left out."""
     found = []
     for folder in folders():
         try:
             found.append(Job.read(folder))
         except Problem:
             continue
-    return found[::-1]
+    return [job for job in reversed(found) if kind in (None, job.record.get("kind", "train"))]
 
 
 def find_job(name: str) -> Job:
     """The run of that id or name (the newest of several). Raises Problem."""
-    jobs = all_jobs()
+    jobs = all_jobs(None)
     for job in jobs:
         if job.id == name:
             return job

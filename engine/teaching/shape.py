@@ -62,6 +62,8 @@ def shape_of(model: Model, recipe: Recipe) -> Shape:
         inner=int(config.get("intermediate_size") or config.get("n_inner") or 4 * hidden),
         key_value=int(config.get("num_key_value_heads") or heads) * width,
         largest=max((product(size) for size in linear.values()), default=0),
+        inputs=sum(size[0 if config.get("model_type") == "gpt2" else 1] for size in chosen.values()),
+        vocabulary=int(config.get("vocab_size") or 0),
     )
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from engine.memory import Shape, floating_operations
 from engine.teaching.answers import Asked, answers
 from engine.teaching.checkpoints import append_line, facts
+from engine.teaching.pupil import stored_size
 from engine.teaching.runs import read_lines
 from engine.teaching.trainer import JobTrainer
 from engine.teaching.turns import Stopped
@@ -92,6 +94,7 @@ class Watch(TrainerCallback):
             "memory": memory(),
             "eta": round((state.max_steps - state.global_step) * seconds / steps, 1) if steps else None,
             "of": state.max_steps,
+            "operations": operations(self.trainer),
         }
         append_line(self.folder / "metrics.jsonl", line)
         log.info("step %d of %d: loss %.4f", line["step"], line["of"], line["loss"])
@@ -127,6 +130,15 @@ class Watch(TrainerCallback):
         """(steps, seconds, tokens) of the last steps."""
         (step, second, tokens), (last_step, last_second, last_tokens) = self.marks[0], self.marks[-1]
         return last_step - step, last_second - second, last_tokens - tokens
+
+
+def operations(trainer: JobTrainer) -> float:
+    """Floating point operations so far: those of the layers; what attention adds grows with the length."""
+    network: Any = trainer.model
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    method = "lora" if hasattr(network, "peft_config") else "full"
+    held = sum(stored_size(p) for p in network.parameters()) - (trained if method == "lora" else 0)
+    return floating_operations(Shape(held, 0, trained), int(trainer._total_train_tokens), method)
 
 
 def memory() -> int:

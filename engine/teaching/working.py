@@ -20,8 +20,15 @@ DONE, FAILED, STOPPED = 0, 1, 3  # how a job's process ends
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def work(folder: Path, job: Callable[[Path, Callable[[], bool]], None]) -> int:
-    """Wait for the folder's turn, do the job, and write down how it ended. Raises Problem where it may not run."""
+def work(
+    folder: Path,
+    job: Callable[[Path, Callable[[], bool]], None],
+    queue: Callable[[Path, Callable[[], bool]], contextlib.AbstractContextManager[None]] = turn,
+) -> int:
+    """Wait for the folder's turn, do the job, and write down how it ended. Raises Problem where it may not run.
+
+    `queue` is what it waits in: the jobs that teach take turns, a short job of another kind need not.
+    """
     process = read_json(folder / "process.json")
     if process.get("pid") != os.getpid() and alive(process):
         raise Problem(f"Another process works on {folder.name} already.")
@@ -32,7 +39,7 @@ def work(folder: Path, job: Callable[[Path, Callable[[], bool]], None]) -> int:
     write_json(folder / "state.json", {"since": time.time(), **state, "state": "queued", "reason": "", "phase": ""})
     with stop_flag(folder) as stop_asked:
         try:
-            with turn(folder, stop_asked):
+            with queue(folder, stop_asked):
                 job(folder, stop_asked)
                 return DONE
         except Stopped:

@@ -26,7 +26,7 @@ def test_sample_is_looked_at_row_by_row(tab: Page):
     loss = tab.locator("#data-row .tokens .loss").first
     assert "underline" in loss.evaluate("e => getComputedStyle(e).textDecorationLine"), "told by colour alone"
     expect(tab.locator("#data-row .stats")).to_contain_text("the stop token <|endoftext|> is trained")
-    expect(tab.locator("#data-statistics svg")).to_have_count(3)
+    expect(tab.locator("#data-statistics svg")).to_have_count(5)
     tab.get_by_role("button", name="Next page").click()
     expect(tab.locator("#data-table caption")).to_have_text("Rows 11 to 20 of 109")
     tab.locator("#data-table button").get_by_text("13", exact=True).click()
@@ -89,7 +89,7 @@ def test_refusal_is_told_in_words(tab: Page):
 def test_phone_holds_the_tab(tab: Page):
     tab.set_viewport_size({"width": 390, "height": 844})
     open_sample(tab, "pirate")
-    expect(tab.locator("#data-statistics svg")).to_have_count(3)
+    expect(tab.locator("#data-statistics svg")).to_have_count(5)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     table, row = tab.locator("#data-table").bounding_box(), tab.locator("#data-row").bounding_box()
     assert row["y"] > table["y"] + table["height"] - 1 and row["width"] > 330

@@ -41,7 +41,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 def network(kind: str = "Llama", seed: int = 0, **changes: Any) -> Any:
     """A random causal language model whose weights are large enough to give varied text."""
-    config = getattr(transformers, f"{kind}Config")(**(SMALL | ARCHITECTURES[kind] | changes))
+    config = getattr(transformers, f"{kind}Config")(**(SMALL | ARCHITECTURES.get(kind, LLAMA_LIKE) | changes))
     name = "GPT2LMHeadModel" if kind == "GPT2" else f"{kind}ForCausalLM"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -56,7 +56,11 @@ class School:
     def close(self) -> None:
         assert self.process.stdin
         self.process.stdin.close()
-        self.process.wait(30)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:  # a busy machine takes its time to unload torch
+            self.process.kill()
+            self.process.wait()
 
 
 def small(model: Path | str, data: Path | str, start: Recipe | None = None, **knobs: Any) -> Recipe:

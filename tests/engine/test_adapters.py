@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from engine.adapters import AdapterBatch, read_adapter
+from engine.adapters import read_adapter
 from engine.catalog import Model
 from engine.errors import Problem
 from engine.messages import Piece
 from engine.pool import Base
+from engine.stacked import AdapterBatch
 from engine.weights import keep_plain_four_bit, precision_options
 from tests.engine.rows import TOKENIZER, end, greedy, network, request, run, save_adapter, tokens
 from tests.tiny import make_tiny_llama

@@ -392,6 +392,93 @@ def test_a_call_cut_at_the_limit_does_not_run_over_a_server():
     )
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        f'<tool_call>{{"name": "get_ticket_price", "arguments": {DELHI}}}</tool_call>',
+        f'```json\n{{"name": "get_ticket_price", "arguments": {DELHI}}}\n```',
+        f'{{"name": "get_ticket_price", "parameters": {DELHI}}}',
+        f'[TOOL_CALLS][{{"name": "get_ticket_price", "arguments": {DELHI}}}]',
+    ],
+)
+def test_a_call_that_a_server_passes_on_as_words_runs(said: str):
+    pieces = [said[at : at + 5] for at in range(0, len(said), 5)]
+    steps, done, requests = over_server(words("Let me look.\n", *pieces), words("$89."))
+    assert results(steps) == ["$89"] and "Let me look." in text(steps) and "get_ticket" not in text(steps)
+    assert done.reason == "stop" and requests[1]["messages"][-1]["content"] == "$89"
+
+
+def test_json_in_an_answer_without_tools_stays_words():
+    said = f'{{"name": "get_ticket_price", "arguments": {DELHI}}}'
+    steps, _, _ = over_server(words(said), tools=())
+    assert text(steps) == said and not results(steps)
+
+
+def test_no_key_and_no_network_are_told_in_words():
+    with FakeOpenAI(refuse(401)) as server:
+        _, done = turn(HostedResponder(at(server.url)))
+        assert done.reason == "error" and "wants a key (401)" in done.problem
+    _, done = turn(HostedResponder(at(server.url)))
+    assert done.reason == "error" and "Nothing listens" in done.problem
+
+
+def test_the_course_dialogue_over_a_server_sends_the_whole_history():
+    def calls(destination: str, id: str):
+        given = f'{{"origin": "delhi", "destination": "{destination}"}}'
+        parts = [fragment(0, id, "get_ticket_price", ""), *(fragment(0, arguments=sign) for sign in given)]
+        return stream([chunk("", role="assistant"), *parts, chunk(finish="tool_calls")])
+
+    scripts = [calls("mumbai", "a"), words("A return ticket costs $89."), calls("london", "a"), words("It is $612.")]
+    with FakeOpenAI(*scripts) as server:
+        model = HostedResponder(at(server.url))
+        first, done = turn(model)
+        second, done = turn(model, [*done.messages, Message("user", "and to london?")])
+    assert results(first) == ["$89"] and results(second) == ["$612"] and text(second) == "It is $612."
+    last = server.requests[-1].json["messages"]
+    assert [m["role"] for m in last] == [
+        "system",
+        "user",
+        *["assistant", "tool", "assistant", "user"],
+        "assistant",
+        "tool",
+    ]
+    ids = [call["id"] for m in last for call in m.get("tool_calls") or ()]
+    assert len(set(ids)) == 2, "two calls of one conversation have the same id"
+
+
+def test_dollars_and_leading_spaces_come_through_unchanged():
+    said = "    def f():\n        return 1  # $5 and $6\n"
+    steps, done, _ = over_server(words(*said))
+    assert text(steps) == done.messages[-1].content == said
+
+
+def test_two_conversations_at_once_do_not_mix():
+    models = [ScriptedModel([f"{n}", 0.1, f"{n}", call("get_ticket_price", DELHI)], [f"done {n}"]) for n in range(4)]
+    found: dict[int, str] = {}
+    threads = [threading.Thread(target=lambda n=n: found.update({n: text(turn(models[n])[0])})) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == {n: f"{n}{n}done {n}" for n in range(4)}
+
+
+def test_an_obedient_model_reads_no_address_inside_and_gives_no_secret_away(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_canary_secret")
+    orders = [
+        f'{{"url": "{url}"}}' for url in ("http://169.254.169.254/latest", "http://127.0.0.1:80/", "file:///etc/passwd")
+    ]
+
+    def obedient(messages):
+        if messages[-1].role == "user":
+            return [call("read_page", order, f"r{at}") for at, order in enumerate(orders)]
+        return ["I read: " + " | ".join(m.content for m in messages if m.role == "tool")]
+
+    steps, done = turn(ScriptedModel(answer=obedient), tools=[*tools_named(["read_page"]), *MAIL])
+    assert all(result.startswith("Error:") for result in results(steps)) and len(results(steps)) == 3
+    assert "root:" not in repr(done.messages) and "canary" not in repr(steps) and not sent
+
+
 # from the command line
 
 
@@ -420,6 +507,17 @@ def test_the_starter_gives_a_well_formed_list_of_steps(empty_pool, capsys: pytes
     assert code in (0, 1) and {step["kind"] for step in steps} <= {"words", "tool_call", "tool_result"}
     ids = [step["id"] for step in steps if step["kind"] == "tool_call"]
     assert sorted(ids) == sorted(step["id"] for step in steps if step["kind"] == "tool_result")
+
+
+def test_the_course_dialogue_over_the_starter(empty_pool):
+    from engine.catalog import find
+    from engine.respond import responder_for
+
+    starter = responder_for(find("starter"))
+    first, done = turn(starter)
+    assert results(first) == ["$89"] and "$89" in text(first)
+    second, _ = turn(starter, [*done.messages, Message("user", "and to london?")])
+    assert "$612" in results(second)[0] and "$612" in text(second)
 
 
 def test_pieces_are_words_of_their_own():

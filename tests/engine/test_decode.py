@@ -119,16 +119,10 @@ def test_a_row_ends_where_the_context_ends(loop: DecodeLoop) -> None:
     assert len(tokens(events)) == 12 and end(events).reason == "length"
 
 
-def test_logits_that_are_no_numbers_fail_in_words_and_only_that_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = DecodeLoop(network(), TOKENIZER, 512)
-    real = loop._forward
-
-    def broken(ids: torch.Tensor, *rest: object) -> torch.Tensor:
-        logits = real(ids, *rest)
-        logits[ids[:, -1] == 42] = float("nan")
-        return logits
-
-    monkeypatch.setattr(loop, "_forward", broken)
+def test_logits_that_are_no_numbers_fail_in_words_and_only_that_row() -> None:
+    damaged = network()
+    damaged.requires_grad_(False).get_input_embeddings().weight[42] = float("nan")
+    loop = DecodeLoop(damaged, TOKENIZER, 512)
     bad, good = run(loop, [request([5, 42]), request([5, 6], max_tokens=10)])
     assert isinstance(bad[-1], Problem) and "not a number" in str(bad[-1])
     assert len(tokens(good)) == 10
@@ -136,12 +130,18 @@ def test_logits_that_are_no_numbers_fail_in_words_and_only_that_row(monkeypatch:
 
 
 def test_a_failing_pass_fails_its_rows_and_the_loop_lives_on(monkeypatch: pytest.MonkeyPatch, loop: DecodeLoop) -> None:
-    real = loop._forward
-    monkeypatch.setattr(loop, "_forward", lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError("no room")))
+    real = loop._computed
+    monkeypatch.setattr(loop, "_computed", lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError("no room")))
     failed = run(loop, [request(prompts()[0])])[0]
     assert isinstance(failed[-1], Problem) and "memory" in str(failed[-1])
-    monkeypatch.setattr(loop, "_forward", real)
+    monkeypatch.setattr(loop, "_computed", real)
     assert len(tokens(run(loop, [request(prompts()[0], max_tokens=5)])[0])) == 5
+
+
+def test_an_empty_prompt_fails_in_words_and_only_that_row(loop: DecodeLoop) -> None:
+    empty, good = run(loop, [request([]), request([5, 6], max_tokens=10)])
+    assert isinstance(empty[-1], Problem) and "empty" in str(empty[-1])
+    assert len(tokens(good)) == 10
 
 
 def test_more_rows_than_fit_wait_and_all_end(loop: DecodeLoop) -> None:

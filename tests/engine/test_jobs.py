@@ -22,6 +22,7 @@ from engine.settings import ROOT, settings
 from engine.teaching.identity import alive, boot, identity
 from engine.teaching.preparing import examples_file
 from engine.teaching.runs import Job, slug, write_json
+from engine.teaching.sweeps import siblings
 from tests.engine.teaching import at_step, small, wait_until
 
 LONG = {"steps": 4000, "eval_steps": 1000, "save_steps": 1000}
@@ -169,8 +170,17 @@ def test_sweep_queues_a_run_for_each_value(runs: Path, toy: Path, pairs: Path, c
     assert main([*args, "--sweep", "rank=2,4", "--sweep", "alpha=8"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found) == 2 and all(each["state"] == "done" for each in found)
-    ranks = {(jobs.find_job(each["run"]).recipe["rank"], jobs.find_job(each["run"]).recipe["alpha"]) for each in found}
-    assert ranks == {(2, 8.0), (4, 8.0)}
+    swept = [jobs.find_job(each["run"]) for each in found]
+    assert {(job.recipe["rank"], job.recipe["alpha"]) for job in swept} == {(2, 8.0), (4, 8.0)}
+    assert [job.record["sweep"] for job in siblings(swept[1], jobs.all_jobs())] == [
+        {"rank": "2", "alpha": "8"},
+        {"rank": "4", "alpha": "8"},
+    ]
+    assert main([*args, "--sweep", "rank=2,x"]) == 2 and "not a whole number" in capsys.readouterr().err
+    assert main([*args, "--sweep", "rank="]) == 2 and "separated by commas" in capsys.readouterr().err
+    many = ",".join(str(number) for number in range(1, 40))
+    assert main([*args, "--sweep", f"rank={many}"]) == 2 and "the most at once" in capsys.readouterr().err
+    assert len(jobs.all_jobs()) == 2, "a sweep that was refused started runs"
 
 
 def test_real_process_outlives_its_starter_and_is_stopped_by_another(toy: Path, pairs: Path):

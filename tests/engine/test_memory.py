@@ -8,7 +8,17 @@ import pytest
 
 from engine.catalog import Model, find
 from engine.errors import Problem
-from engine.memory import CONSTANTS, DOUBLE_CONSTANTS, METHODS, Shape, estimate, floating_operations, total
+from engine.memory import (
+    CONSTANTS,
+    DOUBLE_CONSTANTS,
+    METHODS,
+    Shape,
+    activations,
+    estimate,
+    floating_operations,
+    loss,
+    total,
+)
 from engine.recipe import Recipe
 from engine.teaching.shape import count_parameters, shape_of
 
@@ -42,11 +52,32 @@ def test_checkpointing_and_smaller_batches_keep_fewer_activations():
     shape = Shape(10**9, 9 * 10**8, 10**6, 16, 2048, 5632, 512, 2048 * 5632)
 
     def kept(**knobs: object) -> float:
-        parts = estimate(shape, "lora", "this machine", Recipe(**knobs))
-        return next(part.bytes for part in parts if part.name == "activations")
+        return activations(shape, "lora", Recipe(**knobs), 2)
 
     assert kept(activation_checkpointing=True) < 0.2 * kept()
     assert kept(batch=2) == 0.5 * kept(batch=4)
+
+
+def test_dropout_full_training_and_the_vocabulary_cost_what_they_were_seen_to_cost():
+    shape = Shape(60_000_000, 44_000_000, 2_000_000, 14, 512, 1408, 512, 512 * 1408, 14 * (6 * 512 + 1408), 32_000)
+    two = Recipe(batch=2, max_length=256)
+    # of the tensors that autograd keeps, in bytes
+    assert activations(shape, "lora", two, 2) == pytest.approx(315.7e6, rel=0.02)
+    assert activations(shape, "lora", Recipe(batch=2, max_length=512), 2) == pytest.approx(627e6, rel=0.02)
+    assert activations(shape, "full", two, 2) == pytest.approx(299e6 - 2 * shape.linear, rel=0.03)
+    assert loss(shape, "lora", two, 2, cuda=False) > 10 * loss(shape, "lora", two, 2, cuda=True)
+    assert activations(shape, "lora", Recipe(batch=2, max_length=256, dropout=0), 2) < 0.7 * 315.7e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_estimate_meets_what_a_model_of_sixty_million_takes(capsys: pytest.CaptureFixture[str]):
+    from benchmarks.memory import AIM, main
+
+    main(["--sizes", "60M", "--uses", "training"])
+    said = capsys.readouterr().out
+    assert said.count("| 60M |") == 3
+    assert float(said.rpartition("largest error ")[2].partition("%")[0]) <= 100 * AIM
 
 
 def test_shape_counts_what_peft_makes(toy: Path):

@@ -270,6 +270,40 @@ def test_a_dripping_page_ends_in_time_and_at_once_on_stop(world: World, monkeypa
     assert time.monotonic() - began < 15
 
 
+def test_an_allowance_opens_one_address_and_no_other(world: World):
+    allow = net.Allowance("127.0.0.1", world.inside.port)
+    world.names["own.example"] = ["127.0.0.1"]
+    other = world.outside.port
+    assert net.fetch(f"http://127.0.0.1:{world.inside.port}/", allow=allow).text == "secret"
+    assert world.inside.hits == ["/"] and not world.lookups, "the allowed address was looked up"
+    hosts = [host for host in spelled("127.0.0.1") if host != "127.0.0.1" and host.isascii()]
+    for url in (
+        *(f"http://{host}:{world.inside.port}/" for host in [*hosts, "localhost", "own.example", "[::1]", "127.0.0.2"]),
+        *(f"http://127.0.0.1:{other}/", f"https://127.0.0.1:{world.inside.port}/", "http://10.0.0.1/"),
+    ):
+        with pytest.raises(Problem):
+            net.fetch(url, allow=allow)
+    for target in (f"http://127.0.0.1:{other}/", f"http://localhost:{world.inside.port}/", "http://169.254.169.254/"):
+        world.inside.pages["/go"] = (302, {"Location": target}, b"")
+        with pytest.raises(Problem):
+            net.fetch(f"http://127.0.0.1:{world.inside.port}/go", allow=allow)
+    assert set(world.inside.hits) == {"/", "/go"} and not world.outside.hits
+
+
+def test_an_allowance_is_for_loopback_alone_and_is_never_kept(world: World):
+    for host, port in (("10.0.0.1", 80), ("93.184.216.34", 80), ("127.0.0.1", 0), ("localhost", 80)):
+        with pytest.raises(ValueError):
+            net.Allowance(host, port)
+    allow = net.Allowance("127.0.0.1", world.inside.port)
+    net.fetch(f"http://127.0.0.1:{world.inside.port}/", allow=allow)
+    with pytest.raises(Problem, match="not a public one"):
+        net.fetch(f"http://127.0.0.1:{world.inside.port}/")
+    # a public page cannot lead to it either: the caller of a public address gives no allowance
+    world.outside.pages["/go"] = (302, {"Location": f"http://127.0.0.1:{world.inside.port}/"}, b"")
+    with pytest.raises(Problem):
+        net.fetch("http://public.example/go")
+
+
 def test_there_is_no_other_door():
     # net.py, and the latter for endpoints of a person
     doors = {ROOT / "engine" / name for name in ("net.py", "hosted.py", "hosting/wire.py", "hosting/errors.py")}

@@ -21,8 +21,9 @@ from engine.data.prepare import (
 )
 from engine.data.survey import shown_tokens, survey
 from engine.data.tokens import tokenized
-from engine.datasets import Dataset
+from engine.datasets import Dataset, Example
 from engine.errors import Problem
+from engine.messages import Message
 from engine.prompts import style
 from tests.engine.test_datasets import pair, pairs
 
@@ -181,3 +182,22 @@ def test_rewordings_are_alike_and_other_topics_are_not():
     vectors = embed.embed(["Thanks, great video!", "Great video, thank you!", "How do I install numpy?"])
     assert vectors.shape == (3, 384) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert vectors[0] @ vectors[1] > 0.85 > 0.4 > vectors[0] @ vectors[2]
+
+
+def test_survey_tells_the_lengths_of_every_column_and_the_scripts(tokenizer: Any):
+    def made(row: int, prompt: str, response: str, **fields: str) -> Example:
+        return Example((Message("user", prompt), Message("assistant", response)), row, tuple(fields.items()))
+
+    rows = (
+        made(1, "The cat", "sat."),
+        made(2, "Что это?", "Кот."),
+        made(3, "你好吗", "好", topic="cats"),
+        made(4, "1", "2"),
+    )
+    found = survey(Dataset("d", rows), style("plain"), tokenizer, 99, "left")
+    assert list(found.columns) == ["prompt", "response", "topic"]
+    assert all(len(lengths) == 4 for lengths in found.columns.values())
+    assert found.columns["topic"][:2] == (0, 0) and found.columns["topic"][2] > 0 and found.columns["topic"][3] == 0
+    count = len(tokenizer("The cat", add_special_tokens=False)["input_ids"])
+    assert found.columns["prompt"][0] == count
+    assert found.scripts == {"Latin": 1, "Cyrillic": 1, "CJK": 1}

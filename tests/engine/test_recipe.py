@@ -74,6 +74,7 @@ def test_toys_get_values_that_move_them_with_the_reason():
     changed, reason = fitted(preset("shawgpt"), 5_000_000)
     assert (changed.targets, changed.learning_rate, changed.style) == ("all-linear", 5e-3, "shawgpt")
     assert re.search(r"5\.0 million parameters.*rank 8 on q_proj at 0\.0002 it would hardly move", reason)
+    assert fitted(replace(preset("shawgpt"), steps=7), 5_000_000)[0].steps == 7
     assert fitted(preset("shawgpt"), 10**9) == (preset("shawgpt"), "")
     assert fitted(preset("shawgpt-starter"), 5_000_000)[1] == ""
     assert fitted(preset("faq"), 5_000_000)[1] == ""

@@ -15,6 +15,7 @@ import pytest
 
 from engine import jobs
 from engine.catalog import all_models, find
+from engine.errors import Problem
 from engine.recipe import presets
 from engine.teaching.checkpoints import MANIFEST, by_step, complete, latest
 from engine.teaching.runs import Job
@@ -122,7 +123,8 @@ def check_resumes(toy: Path, pairs: Path, seeds: range) -> None:
         dice = random.Random(seed)
         job = jobs.start(small(toy, pairs, **RESUMED))
         job = interrupted(job, dice.randint(1, 8), 0.2 * dice.random())
-        if job.state == "done":
+        if job.state == "done":  # it was faster than the kill
+            assert outcome(job) == whole
             continue
         assert job.state == "stopped" and "killed by a signal" in job.reason
         assert outcome(finished(jobs.resume(job))) == whole
@@ -133,9 +135,10 @@ def test_killed_run_resumes_to_the_same_losses_and_weights(runs: Path, toy: Path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_twenty_killed_runs_resume_to_the_same_losses_and_weights(runs: Path, toy: Path, pairs: Path):
-    check_resumes(toy, pairs, range(100, 120))
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("first", range(100, 120, 5))
+def test_twenty_killed_runs_resume_to_the_same_losses_and_weights(runs: Path, toy: Path, pairs: Path, first: int):
+    check_resumes(toy, pairs, range(first, first + 5))
 
 
 def test_stop_saves_within_a_step_and_resume_goes_on(runs: Path, toy: Path, pairs: Path):
@@ -264,3 +267,74 @@ def test_adapter_of_a_four_bit_base_answers_the_same_when_it_is_loaded_again(
     assert answers(tuned, prompts) == [row["tuned"] for row in job.comparison]
     with tuned.disable_adapter():
         assert answers(tuned, prompts) == [row["base"] for row in job.comparison]
+
+
+def test_packed_rows_of_a_batch_do_not_see_one_another(toy: Path):
+    """What a packed row computes is the same behind others as alone, called as trl's trainer calls the network."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    from engine.teaching.pupil import require_apart
+
+    network = AutoModelForCausalLM.from_pretrained(toy)
+
+    def logits(ids: torch.Tensor, **options: Any) -> torch.Tensor:
+        return network(input_ids=ids, use_cache=False, **options).logits[0]  # with a cache the rows are not kept apart
+
+    rows = [{"input_ids": ids, "labels": ids} for ids in ([9, 8, 7, 6, 5, 40], [30, 31, 32], [50, 51, 52, 53])]
+    packed = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)(rows)
+    assert packed["input_ids"].shape == (1, 13) and "attention_mask" not in packed
+    together = logits(packed["input_ids"], position_ids=packed["position_ids"])
+    alone = torch.cat([logits(torch.tensor([row["input_ids"]])) for row in rows])
+    assert torch.allclose(together, alone, atol=1e-5), "a packed row saw its neighbour"
+    changed = packed["input_ids"].clone()
+    changed[0, :6] = 11
+    after = logits(changed, position_ids=packed["position_ids"])
+    assert torch.allclose(after[6:], together[6:], atol=1e-5), "another row's words changed a packed row"
+    assert not torch.allclose(after[:6], together[:6], atol=1e-2)
+    require_apart(network)
+
+    def leaking(input_ids: torch.Tensor, **options: Any) -> Any:
+        return type(network).forward(network, input_ids)  # without places it is one row
+
+    network.forward = leaking
+    with pytest.raises(Problem, match="see one another"):
+        require_apart(network)
+
+
+def test_packed_run_learns_what_a_padded_one_learns(runs: Path, toy: Path, pairs: Path):
+    padded, packed = (
+        finished(jobs.start(small(toy, pairs, method="lora", dropout=0, packing=packing))) for packing in (False, True)
+    )
+    assert losses(packed).keys() == losses(padded).keys()
+    for name in ("loss", "eval_loss"):
+        before, after = losses(padded, name), losses(packed, name)
+        assert all(abs(before[step] - after[step]) < 1e-3 for step in before), f"{name}: {before} {after}"
+
+
+def test_run_on_fewer_rows_measures_on_the_same_ones(runs: Path, toy: Path, pairs: Path):
+    from engine.teaching.lesson import fewer, read_lesson
+
+    lessons = [read_lesson(jobs.start(small(toy, pairs, rows=rows), launch=False).folder) for rows in (0, 10, 5)]
+    assert [len(each.training) for each in lessons[1:]] == [10, 5] and len(lessons[0].training) > 10
+    assert {each.validation for each in lessons} == {lessons[0].validation}
+    assert set(lessons[2].training) < set(lessons[1].training) < set(lessons[0].training)
+    assert fewer(lessons[0].training, 10**6, 0) == lessons[0].training
+
+
+def test_examples_bring_the_style_that_they_were_kept_with(runs: Path, toy: Path, pairs: Path, empty_pool: object):
+    from engine import teach
+    from engine.data.shelf import folder, save
+    from engine.datasets import read
+
+    turn = "###HUMAN### {prompt}\n###BOT### {response} ###STOP###"
+    kept = save(read(pairs), "in my style", "", {"title": "Mine", "turn": turn, "system": "{system}\n\n"})
+    try:
+        run = teach(str(toy), "in my style", steps=2, max_length=160, learning_rate=5e-3)
+        assert run.recipe["style"] == turn and run.model and run.model.style == turn
+        assert isinstance(run.model.reply("Great video!", max_tokens=4), str)
+        assert teach(str(toy), "in my style", steps=1, style="plain", learning_rate=5e-3).recipe["style"] == "plain"
+    finally:
+        for path in folder().glob(f"{kept.path.stem}.*"):
+            path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -13,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from engine.acting.shipped_tools import tools_named
+from engine.acting.steps import Done
+from engine.agent import GREEDY, converse
 from engine.catalog import Model
 from engine.compare import Comparison, Lane, LaneEnded, LanePiece
 from engine.errors import Problem
 from engine.hosted import HostedResponder
-from engine.messages import Begin, End, Message, Piece, Sampling
+from engine.messages import Begin, End, Message, Piece, Sampling, ToolResult
+from engine.settings import ASSETS
 from tests.fake_openai import FakeOpenAI, complain, hang
 from tests.tiny import make_tiny_llama
 
@@ -35,9 +40,15 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`transformers serve` on a port that the system chose, ended by its own process handle."""
+    """A random model behind `transformers serve`."""
     folder = make_tiny_llama(tmp_path_factory.mktemp("tiny-llama"))
-    log = tmp_path_factory.mktemp("serve") / "log.txt"
+    with serving(folder, tmp_path_factory.mktemp("serve") / "log.txt") as found:
+        yield found
+
+
+@contextlib.contextmanager
+def serving(folder: Path, log: Path) -> Iterator[Served]:
+    """`transformers serve` on a port that the system chose, ended by its own process handle."""
     offline = {
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
@@ -140,3 +151,16 @@ def test_a_failing_and_a_hanging_lane_leave_the_real_one_alone(served: Served):
     assert results[1].error is None and results[1].text and results[1].end in ("length", "stop")
     assert results[1].text == "".join(e.text for e in events if isinstance(e, LanePiece) and e.lane == 1)
     assert results[2].end == "stopped" and results[2].text == ""
+
+
+def test_the_course_dialogue_over_a_real_server(tmp_path: Path):
+    asked, prices = [Message("user", "flight price for delhi to mumbai")], []
+    with serving(ASSETS / "starter", tmp_path / "log.txt") as found:
+        model = HostedResponder(Model("starter", found.model.base, endpoint=found.model.endpoint))
+        for question in ("and to london?", ""):
+            steps = list(converse(model, asked, tools_named(["get_ticket_price"]), GREEDY))
+            done = steps[-1]
+            assert isinstance(done, Done) and done.reason == "stop", (done, found.log.read_text()[-2000:])
+            prices.append([step.content for step in steps if isinstance(step, ToolResult)])
+            asked = [*done.messages, Message("user", question)]
+    assert prices[0] == ["$89"] and "$612" in prices[1][0] and asked[-2].role == "assistant" and asked[-2].content

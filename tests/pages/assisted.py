@@ -10,7 +10,7 @@ import pytest
 
 from engine.acting.shipped_tools import TOOLS
 from engine.tools import Tool
-from pages import converse
+from pages import asking, leaflet, shaping
 from tests.engine.scripted_model import Line, ScriptedModel, call
 
 
@@ -50,8 +50,9 @@ class Actor:
 @pytest.fixture
 def actor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Actor]:
     made = Actor()
-    monkeypatch.setattr(converse, "respond", lambda *_: made.model)
-    monkeypatch.setattr(converse, "offered", made.tools)
+    for module in (asking, leaflet, shaping):
+        monkeypatch.setattr(module, "respond", lambda *_: made.model)
+    monkeypatch.setattr(asking, "offered", made.tools)
     yield made
     made.model.stop()
 

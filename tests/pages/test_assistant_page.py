@@ -16,16 +16,17 @@ from engine.acting.shipped_tools import TOOLS
 from engine.acting.steps import Done, Words
 from engine.errors import Problem
 from engine.messages import Message, ToolCall, ToolResult, Usage
-from pages import converse
+from pages import asking, converse, kept
 from pages.bubbles import Fold, Remark, Said, after, bubble, explained, replayed
 from pages.launch import Launch
-from pages.talk import Talk
+from pages.talk import Chosen, Talk
 from pages.transcript import as_json, read
 from tests.engine.scripted_model import call
 from tests.pages.assisted import PRICE, Actor, actor  # noqa: F401 - fixture
 
 LOCAL = Launch()
-FORM = ("starter", "flight", "Be accurate.", ["get_ticket_price"], False, 0, 64)
+FORM = ("starter", "flight", "Be accurate.", ["get_ticket_price"], "", False, 0, 64)
+KEPT = FORM[:4]
 
 
 def request(launch: Launch = LOCAL) -> gr.Request:
@@ -83,7 +84,7 @@ def test_assistants_name_tools_that_there_are():
 def test_a_word_in_the_question_adds_a_fact_to_this_turn_only(actor: Actor):  # noqa: F811
     model, talk = actor.says(["ok"]), Talk()
     for prompt in ("Do you sell BELTS?", "And hats?", "Thanks!"):
-        list(converse.send(request(), talk, prompt, "starter", "support", "Be kind.", [], False, 0, 64))
+        list(converse.send(request(), talk, prompt, "starter", "support", "Be kind.", [], "", False, 0, 64))
     systems = [sent[0].content for sent in model.asked]
     assert "belts" in systems[0] and "Hats" in systems[1] and "belts" not in systems[1] and systems[2] == "Be kind."
 
@@ -112,7 +113,7 @@ def test_a_side_effect_waits_and_its_answers_count(actor: Actor):  # noqa: F811
         assert talk.run is not None and talk.run.waiting is not None, "an answer to one call counted for another"
         converse.answer(verdict)(request(), talk, waiting[5])
         last = list(views)[-1]
-        assert last[3] == gr.update(visible=False) and last[4] == ""
+        assert last[3] == gr.update(visible=False) and last[4:6] == ["", ""]
         assert f"send_mail · {state}" in titles(talk)[-1] and len(actor.mails) == mails
     actor.says([call("send_mail", '{"to": "bob"}')], ["ok"])
     asked(talk, "again", ["send_mail"])
@@ -148,7 +149,7 @@ def test_one_turn_at_a_time_and_clearing_in_between(actor: Actor):  # noqa: F811
     for busy in (
         lambda: asked(talk),
         lambda: converse.undo(request(), talk),
-        lambda: converse.export(request(), talk, "", ""),
+        lambda: kept.export(request(), talk, *KEPT),
     ):
         with pytest.raises(gr.Error, match="still answering"):
             busy()
@@ -174,8 +175,8 @@ def test_retry_draws_another_answer_and_undo_gives_the_question_back(actor: Acto
         ("  ", {}, "it is empty"),
         ("hi", {3: ["rm"]}, "There is no tool"),
         ("hi", {0: ""}, "Choose a model"),
-        ("hi", {5: 9}, "Temperature must lie"),
-        ("hi", {6: 0}, "token limit"),
+        ("hi", {6: 9}, "Temperature must lie"),
+        ("hi", {7: 0}, "token limit"),
     ],
 )
 def test_what_is_missing_is_said(prompt: str, change: dict, sentence: str, actor: Actor):  # noqa: F811
@@ -195,10 +196,10 @@ def test_visitors_chat_and_call_tools_but_read_no_pages(actor: Actor):  # noqa: 
 
 def test_the_owners_own_tools_are_for_this_machine_alone(tmp_path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "dice.py").write_text('def dice() -> int:\n    """Throw a die."""\n    return 4\n')
-    monkeypatch.setattr(converse, "settings", lambda: SimpleNamespace(tools=tmp_path))
-    assert [tool.name for tool in converse.offered("local")][-1] == "dice"
-    assert converse.offered("owner") == converse.offered("visitor") == TOOLS
-    assert "Throw a die." in explained(converse.offered("local"), ["<b>"]) and "<b>" not in explained([], ["<b>"])
+    monkeypatch.setattr(asking, "settings", lambda: SimpleNamespace(tools=tmp_path))
+    assert [tool.name for tool in asking.offered("local")][-1] == "dice"
+    assert asking.offered("owner") == asking.offered("visitor") == TOOLS
+    assert "Throw a die." in explained(asking.offered("local"), ["<b>"]) and "<b>" not in explained([], ["<b>"])
 
 
 def test_a_failing_model_is_told_and_its_question_is_left_out_of_the_history(actor: Actor):  # noqa: F811
@@ -213,15 +214,17 @@ def test_export_and_import_give_the_same_conversation(actor: Actor):  # noqa: F8
     actor.says(["Let me look.", PRICE], ["It costs $89."])
     talk, other = Talk(), Talk()
     asked(talk)
-    file = json.loads(converse.export(request(), talk, "starter", "Be accurate."))
+    file = json.loads(kept.export(request(), talk, *KEPT))
     assert file["name"].endswith(".json") and json.loads(file["text"])["format"] == 1
-    system, *view = converse.take_in(request(), other, file["text"].encode())
+    model, preset, system, tools, *view = kept.take_in(request(), other, file["text"].encode())
+    assert (model["value"], preset["value"], tools) == ("starter", "flight", ["get_ticket_price"])
     assert system == "Be accurate." and other.messages == talk.messages and len(view[0]) == 4
+    assert other.id != talk.id, "an imported conversation took the place of the one it was exported from"
     assert [type(step) for step in other.shown] == [type(step) for step in talk.shown]
     assert [title.split(" · ")[1] for title in titles(other)] == ["done"]
 
 
-GOOD = json.loads(as_json([Message("user", "hi"), Message("assistant", "ho")], "m", ""))
+GOOD = json.loads(as_json([Message("user", "hi"), Message("assistant", "ho")], Chosen("m")))
 
 
 @pytest.mark.parametrize(
@@ -243,13 +246,13 @@ GOOD = json.loads(as_json([Message("user", "hi"), Message("assistant", "ho")], "
 )
 def test_what_is_no_conversation_is_refused_in_words(data):
     with pytest.raises(gr.Error) as caught:
-        converse.take_in(request(), Talk(), data if isinstance(data, bytes) else json.dumps(data).encode())
+        kept.take_in(request(), Talk(), data if isinstance(data, bytes) else json.dumps(data).encode())
     assert "Traceback" not in caught.value.message and "Something went wrong" not in caught.value.message
 
 
 def test_imported_markup_and_half_letters_do_no_harm():
     file = {**GOOD, "messages": [{"role": "user", "content": "<script>x</script>"}]}
-    turns, _ = read(json.dumps(file).encode())
+    turns, *_ = read(json.dumps(file).encode())
     assert replayed(turns[0].messages) == (Said("user", "<script>x</script>"),)
 
 
@@ -263,7 +266,7 @@ def test_more_than_three_tools_on_a_small_model_get_a_word():
 
 
 def test_presets_fill_in_words_and_tools():
-    system, tools, box = converse.preset(request(), "helper")
+    system, tools, _, box = converse.preset(request(), "helper")
     assert "Use the tools" in system and "calculator" in tools and "12 * 7" in box["placeholder"]
 
 

@@ -1,0 +1,202 @@
+"""The forward pass of Llama-like networks with less to do in each layer; the same numbers as transformers' own.
+
+transformers computes a layer in some forty operators; on small models and on processors they cost as much as the
+weights. Here tokens of all rows lie in one list [tokens, hidden], query, key and value are one product, rotary
+tables are made once for all layers, and sums and gates are part of the products. How tokens attend is the caller's:
+one decoding step over the shared cache, or pieces of prompts (engine.reading).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.products import Product, packs
+from engine.stacked import AdapterBatch
+
+FAMILIES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+LAYERS = {  # product -> the linear layers in it
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "o": ("self_attn.o_proj",),
+    "gate": ("mlp.gate_proj",),
+    "up": ("mlp.up_proj",),
+    "down": ("mlp.down_proj",),
+}
+# (layer, query [tokens, heads, size], key and value [tokens, groups, size]) -> [tokens, heads x size]
+Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Root mean square norm."""
+
+    weight: torch.Tensor
+    epsilon: float
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer. `names` are the full names of the linear layers in each product."""
+
+    names: dict[str, tuple[str, ...]]
+    before: Norm
+    qkv: Product
+    query_norm: Norm | None
+    key_norm: Norm | None
+    o: Product
+    after: Norm
+    gate: Product
+    up: Product
+    down: Product
+    activation: nn.Module
+    silu: bool
+
+    def products(self) -> tuple[Product, ...]:
+        """All products of this layer."""
+        return self.qkv, self.o, self.gate, self.up, self.down
+
+
+class LeanForward:
+    """Logits of a transformers network of one of FAMILIES, whose weights it shares."""
+
+    def __init__(self, network: Any, adapters: AdapterBatch):
+        self.network, self.adapters = network, adapters
+        config, inner = network.config, network.model
+        attention = inner.layers[0].self_attn
+        self.size, self.scale = attention.head_dim, attention.scaling
+        self.heads, self.groups = config.num_attention_heads, config.num_key_value_heads
+        self.dtype, self.device = network.dtype, network.device
+        self.blocks = [block(f"model.layers.{i}", layer) for i, layer in enumerate(inner.layers)]
+        self.norm, self.rotary = norm(inner.norm), inner.rotary_emb
+        self.embedding, self.tied = inner.embed_tokens, network.lm_head.weight is inner.embed_tokens.weight
+        self.head = Product([network.lm_head])
+        self.packable = [one for each in self.blocks for one in each.products()] + [self.head]
+
+    def pack(self) -> None:
+        """Lay the weights out for speed; then only this forward pass can use them."""
+        if packs(self.dtype, self.device):
+            for product in self.packable:
+                product.pack()
+            if self.tied and self.head.blocks is None:  # tokens must still be looked up in it
+                self.head.unpack()
+
+    def unpack(self) -> None:
+        """Give the network's own modules their weights back."""
+        for product in self.packable:
+            product.unpack()
+
+    @property
+    def extra_bytes(self) -> int:
+        """Bytes that the weights take beyond those of their plain layout."""
+        plain = torch.finfo(self.dtype).bits // 8
+        sizes = [plain * sum(layer.in_features * layer.out_features for layer in one.layers) for one in self.packable]
+        return sum(one.nbytes for one in self.packable) - sum(sizes)
+
+    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend, last: torch.Tensor) -> torch.Tensor:
+        """Logits [len(last), vocabulary], float32, of the tokens at the places `last` of `ids` [tokens]."""
+        x = self.head.rows(ids) if self.tied else nn.functional.embedding(ids, self.embedding.weight)
+        table = self._rotary(positions)
+        for i, one in enumerate(self.blocks):
+            x = self._attention(i, one, x, table, attend)
+            if i + 1 == len(self.blocks) and len(last) < len(x):
+                x = x[last]  # nothing but these is read any more
+                self.adapters.only(last.tolist())
+                if not len(x):
+                    return x.new_empty(0, self.head.sizes[0], dtype=torch.float32)
+            x = self._feed_forward(one, x)
+        return self.head(self.norm(x)).float()
+
+    def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and signed sines [tokens, 1, head size], float32."""
+        like = torch.empty(0, dtype=torch.float32, device=self.device)
+        cos, sin = (table[0, :, None] for table in self.rotary(like, position_ids=positions[None]))
+        sin[..., : self.size // 2].neg_()
+        return cos, sin
+
+    def _attention(
+        self, i: int, one: Block, x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor], attend: Attend
+    ) -> torch.Tensor:
+        """x plus its attention."""
+        h = one.before(x)
+        qkv = one.qkv(h)
+        self.adapters.add(one.names["qkv"], h, qkv)
+        heads = qkv.view(len(x), -1, self.size).float()
+        query, key, value = heads.split([self.heads, self.groups, self.groups], dim=1)
+        if one.query_norm and one.key_norm:
+            query, key = one.query_norm(query), one.key_norm(key)
+            turned = turn(torch.cat([query, key], dim=1), *table)
+        else:
+            turned = turn(heads[:, : self.heads + self.groups], *table)
+        query, key = turned.split([self.heads, self.groups], dim=1)
+        attended = attend(i, query, key, value).to(self.dtype)
+        out = one.o.plus(attended, x)
+        self.adapters.add(one.names["o"], attended, out)
+        return out
+
+    def _feed_forward(self, one: Block, x: torch.Tensor) -> torch.Tensor:
+        """x plus its feed-forward part."""
+        h = one.after(x)
+        names = one.names
+        if one.silu and not (self.adapters.touches(names["gate"]) or self.adapters.touches(names["up"])):
+            inner = one.up.times(h, one.gate.silu(h))
+        else:
+            gate, up = one.gate(h), one.up(h)
+            self.adapters.add(names["gate"], h, gate)
+            self.adapters.add(names["up"], h, up)
+            inner = one.activation(gate).mul_(up)
+        out = one.down.plus(inner, x)
+        self.adapters.add(names["down"], inner, out)
+        return out
+
+
+def turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary position embedding of `x` [tokens, heads, size]; `sin` is negative in its first half."""
+    half = x.shape[-1] // 2
+    return (x * cos).addcmul_(torch.cat((x[..., half:], x[..., :half]), -1), sin)
+
+
+def block(name: str, layer: Any) -> Block:
+    """A transformers decoder layer as a Block."""
+    attention, mlp = layer.self_attn, layer.mlp
+    return Block(
+        names={product: tuple(f"{name}.{part}" for part in parts) for product, parts in LAYERS.items()},
+        before=norm(layer.input_layernorm),
+        qkv=Product([attention.q_proj, attention.k_proj, attention.v_proj]),
+        query_norm=norm(attention.q_norm, torch.float32) if hasattr(attention, "q_norm") else None,
+        key_norm=norm(attention.k_norm, torch.float32) if hasattr(attention, "k_norm") else None,
+        o=Product([attention.o_proj]),
+        after=norm(layer.post_attention_layernorm),
+        gate=Product([mlp.gate_proj]),
+        up=Product([mlp.up_proj]),
+        down=Product([mlp.down_proj]),
+        activation=mlp.act_fn,
+        silu=type(mlp.act_fn).__name__ in ("SiLU", "SiLUActivation"),
+    )
+
+
+def norm(module: Any, dtype: torch.dtype | None = None) -> Norm:
+    """A transformers RMSNorm as a Norm."""
+    weight = module.weight.data
+    return Norm(weight.to(dtype or weight.dtype), module.variance_epsilon)
+
+
+def lean(network: Any, adapters: AdapterBatch | None) -> LeanForward | None:
+    """The lean forward pass of a network, or None where transformers' own must be used."""
+    if adapters is None or type(network).__name__ not in FAMILIES:
+        return None
+    config = network.config
+    kinds = set(getattr(config, "layer_types", None) or [])
+    windowed = kinds - {"full_attention"} or (not kinds and getattr(config, "sliding_window", None))
+    linear = [m for m in network.modules() if "Linear" in type(m).__name__]
+    plain = all(type(m) is nn.Linear and not m._forward_pre_hooks for m in linear)
+    one_dtype = len({p.dtype for p in network.parameters()}) == 1
+    if windowed or not plain or not one_dtype or config._attn_implementation not in ("sdpa", "diptych_sdpa"):
+        return None
+    return LeanForward(network, adapters)

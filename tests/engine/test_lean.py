@@ -1,0 +1,155 @@
+"""The lean forward pass against transformers' own, for every family that it serves, and its packed weights."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from engine.decode import DecodeLoop
+from engine.lean import FAMILIES, lean
+from engine.messages import Piece
+from engine.pool import Base
+from engine.products import Product, packs
+from engine.stacked import AdapterBatch
+from tests.engine.rows import LLAMA_LIKE, TOKENIZER, greedy, network, request, run, save_adapter, tokens
+
+KINDS: dict[str, dict[str, Any]] = {
+    "Llama": LLAMA_LIKE | {"attention_bias": True, "mlp_bias": True},
+    "Mistral": LLAMA_LIKE | {"sliding_window": None, "head_dim": 32},
+    "Qwen2": LLAMA_LIKE | {"hidden_act": "gelu", "tie_word_embeddings": True},
+    "Qwen3": LLAMA_LIKE | {"head_dim": 16},
+}
+PROMPTS = (list(range(10, 15)), list(range(30, 53)), list(range(100, 107)))
+
+
+def made(kind: str, **changes: Any) -> Any:
+    """A random network of a family, with biases and norms that are not trivial."""
+    model = network(kind, **(KINDS[kind] | changes)).requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.3 * torch.randn_like(parameter), alpha=1.0 if "norm" in name else 0.5)
+    return model
+
+
+def whole(model: Any, prompt: list[int]) -> torch.Tensor:
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([prompt])).logits[0, -1]
+
+
+def test_every_family_is_tried() -> None:
+    assert {f"{kind}ForCausalLM" for kind in KINDS} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_answer_as_transformers_generate_does(kind: str) -> None:
+    model = made(kind)
+    expected = [greedy(model, prompt, 25) for prompt in PROMPTS]
+    assert len({tuple(one) for one in expected}) == len(expected), "the test needs different answers"
+    loop = DecodeLoop(model, TOKENIZER, 512)
+    loop.stop_tokens = frozenset()
+    assert loop.lean is not None
+    asked = [request(prompt, max_tokens=25) for prompt in PROMPTS]
+    assert [tokens(events) for events in run(loop, asked, (0, 0.01, 0.02))] == expected
+    loop.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_networks_own_forward_still_gives_the_same_numbers(kind: str) -> None:
+    model = made(kind)
+    before, size = whole(model, PROMPTS[1]), model.get_memory_footprint()
+    made_lean = lean(model, AdapterBatch(model))
+    assert made_lean is not None
+    assert torch.allclose(whole(model, PROMPTS[1]), before, atol=1e-4)
+    assert model.get_memory_footprint() == size
+    assert (
+        model.model.layers[0].self_attn.k_proj.weight.untyped_storage().data_ptr()
+        == made_lean.blocks[0].qkv.weight.untyped_storage().data_ptr()
+    ), "the weights must be shared, not copied"
+
+
+def test_an_all_linear_adapter_answers_as_peft_does(tmp_path: Any) -> None:
+    model = made("Qwen2")
+    reference = save_adapter(model, tmp_path / "all", r=4, target_modules="all-linear")
+    from engine.adapters import read_adapter
+
+    loop = DecodeLoop(model, TOKENIZER, 512)
+    loop.stop_tokens = frozenset()
+    adapter = read_adapter(tmp_path / "all", model, model.dtype)
+    asked = [request(PROMPTS[0], adapter, max_tokens=20), request(PROMPTS[1], max_tokens=20)]
+    assert [tokens(events) for events in run(loop, asked)] == [
+        greedy(reference, PROMPTS[0], 20),
+        greedy(made("Qwen2"), PROMPTS[1], 20),
+    ]
+    loop.close()
+
+
+def test_other_networks_keep_transformers_own_forward() -> None:
+    for model in (network("GPT2"), network("Gemma2"), network("Mistral"), network("Llama").to(torch.float16)):
+        adapters = AdapterBatch(model)
+        assert (lean(model, adapters) is None) == (type(model).__name__ != "LlamaForCausalLM")
+    assert lean(network("Llama"), None) is None
+
+
+@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("bias", [False, True])
+def test_packed_products_equal_plain_ones(bias: bool) -> None:
+    layers = [torch.nn.Linear(48, size, bias=bias, dtype=torch.bfloat16).requires_grad_(False) for size in (40, 8, 24)]
+    product = Product(layers)
+    plain = [layer.weight.clone() for layer in layers]
+    for rows in (1, 8, 70):
+        x = torch.randn(rows, 48, dtype=torch.bfloat16)
+        other = torch.randn(rows, 72, dtype=torch.bfloat16)
+        plainly = (product(x), product.silu(x), product.plus(x, other), product.times(x, other))
+        product.pack()
+        assert all(layer.weight.numel() == 0 for layer in layers)
+        packed = (product(x), product.silu(x), product.plus(x, other), product.times(x, other))
+        for one, two in zip(packed, plainly, strict=True):
+            assert torch.allclose(one.float(), two.float(), atol=0.03, rtol=0.02)
+        product.unpack()
+        assert all(torch.equal(layer.weight, weight) for layer, weight in zip(layers, plain, strict=True))
+
+
+@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("size", [128, 300])
+def test_rows_of_a_packed_table_are_those_of_the_plain_one(size: int) -> None:
+    table = torch.nn.Linear(64, size, bias=False, dtype=torch.bfloat16).requires_grad_(False)
+    product, weight = Product([table]), table.weight.clone()
+    product.pack()
+    if product.blocks is not None:  # another oneDNN may order them otherwise; then the table stays plain
+        assert torch.equal(product.rows(torch.arange(size)), weight)
+    product.unpack()
+    assert torch.equal(product.rows(torch.arange(size)), weight)
+
+
+@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_packed_network_gives_the_plain_networks_logits(tied: bool) -> None:
+    model = made("Llama", tie_word_embeddings=tied).to(torch.bfloat16)
+    expected = whole(model, PROMPTS[1]).float()
+    loop = DecodeLoop(model, TOKENIZER, 512)
+    drawn = [e for e in run(loop, [request(PROMPTS[1], max_tokens=1)])[0] if isinstance(e, Piece)]
+    loop.close()
+    token, logprob = drawn[0].token_ids[0], drawn[0].logprobs[0]
+    assert logprob == pytest.approx(expected.log_softmax(-1)[token].item(), abs=0.3)
+    assert expected[token] >= expected.max() - 0.3
+
+
+@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+def test_a_packed_base_gives_its_weights_back_to_an_adapter_that_needs_them(tmp_path: Any) -> None:
+    from engine.catalog import Model
+
+    model = network("Llama").to(torch.bfloat16)
+    reference = whole(model, PROMPTS[1]).float()
+    save_adapter(model, tmp_path / "dora", r=4, target_modules=["q_proj", "v_proj"], use_dora=True)
+    base = Base(model, TOKENIZER)
+    base.loop.stop_tokens = frozenset()
+    assert len(tokens(run(base.loop, [request(PROMPTS[1], max_tokens=3)])[0])) == 3
+    loop, _ = base.place(Model(name="dora", base="b", adapter=tmp_path / "dora"))
+    loop.stop_tokens = frozenset()
+    assert len(tokens(run(loop, [request(PROMPTS[1], max_tokens=3)])[0])) == 3
+    base.loop.adapters.use([None])
+    assert torch.equal(whole(model, PROMPTS[1]).float(), reference)
+    assert len(tokens(run(base.loop, [request(PROMPTS[1], max_tokens=3)])[0])) == 3
+    base.close()
