@@ -26,6 +26,10 @@ benchmarks: .venv/app.stamp
 	$(BIN)/python -m benchmarks.compare
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.attention
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.ways
+	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.serve --quick
 
 # Hours on two cores; goes on where it was stopped. See assets/starter/MODEL_CARD.md.
 starter: .venv/app.stamp

@@ -114,7 +114,7 @@ def offer(args: Sequence[str]) -> str:
     return (
         f"Start it with a login (this password is new and shown only here):\n"
         f"    {given} --auth owner:{secrets.token_urlsafe(15)}\n"
-        f"or let everybody compare the models in the list, and nothing more:\n"
+        f"or let everybody compare, chat and ask, and nothing more:\n"
         f"    {given} --open-demo"
     )
 
@@ -131,5 +131,5 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--port", type=int, help=f"port to listen on (default {PORT}; 0 takes a free one)")
     flags.add_argument("--share", action="store_true", help="also open a public gradio.live link; needs --auth")
     flags.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login; who has it is the owner")
-    flags.add_argument("--open-demo", action="store_true", help="anybody may compare the listed models, no more")
+    flags.add_argument("--open-demo", action="store_true", help="anybody may compare, chat and ask, no more")
     return flags
