@@ -11,6 +11,7 @@ Every way runs in a process of its own, with the same prompt of 64 tokens, tempe
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -124,6 +125,9 @@ def measure(way: str, base: str, adapters: str, rows: int, tokens: int, repetiti
     return found
 
 
+FRESH = itertools.count()
+
+
 def diptych(way: str, base: str, folders: list[Path], tokens: int) -> dict[str, float]:
     """Comparisons of up to eight lanes each, all at once, as visitors of the page would start them."""
     from engine.catalog import Model
@@ -131,14 +135,17 @@ def diptych(way: str, base: str, folders: list[Path], tokens: int) -> dict[str, 
     from engine.messages import Sampling
     from engine.pool import pool
 
-    words = " ".join(f"w{100 + i}" for i in range(PROMPT_TOKENS))
+    begin = 100 + next(FRESH) * PROMPT_TOKENS  # a prompt that was read before would cost nothing
+    words = " ".join(f"w{begin + i}" for i in range(PROMPT_TOKENS))
     lanes = [
         Lane(Model(name=f"{i}", base=base, adapter=folder), sampling=Sampling(max_tokens=tokens, seed=i))
         for i, folder in enumerate(folders)
     ]
     with pool().hold(lanes[0].model) as held:
         held.loop.stop_tokens = frozenset()
-        prompt = words if "135m" in base else held.tokenizer.decode(list(range(300, 300 + PROMPT_TOKENS)))
+        prompt = (
+            words if "135m" in base else held.tokenizer.decode(list(range(200 + begin, 200 + begin + PROMPT_TOKENS)))
+        )
         started = time.perf_counter()
         results: list[Any] = []
 

@@ -13,7 +13,9 @@ def test_local_people_and_owners_may_do_everything() -> None:
 def test_visitors_compare_and_stop_but_bring_no_models_or_addresses() -> None:
     visitor = Visitor("visitor")
     allowed = [action for action in TABLE if may(visitor, action)]
-    assert allowed == ["look", "compare", "stop own", "export own", "see jobs", "chat", "call tools"]
+    assert allowed == [
+        "look", "compare", "stop own", "export own", "see models", "see jobs", "chat", "call tools", "ask documents",
+    ]  # fmt: skip
     with pytest.raises(Problem, match="open demo may not use a model that is not in the list"):
         require(visitor, "add model")
 
