@@ -3,7 +3,8 @@
 Ways: Diptych through its own path (engine.compare, sampling and events included); (a) PEFT and generate, one
 adapter after another; (b) one PEFT generate over a batch with `adapter_names`; (c) a merged copy of the model per
 lane, each in a thread; (d) one generate over a static batch of the bare base, no adapters: the ceiling.
-Every way runs in a process of its own, with the same prompt of 64 tokens, temperature 0.7 and top-p 0.95.
+Every way runs in a process of its own, with a prompt of 64 tokens, temperature 0.7 and top-p 0.95; ours gets
+another prompt in every repetition, because it would remember the first.
 `--quick` takes about a minute: the 135M shape with q/v adapters, eight rows, 32 tokens a lane, one repetition.
 `--only TABLE` prints one table of the full run, `--ways LETTERS` some of its rows ("o" is our own way).
 """

@@ -14,7 +14,7 @@ from engine.messages import Message
 from pages import board as boards
 from pages.board import Board
 
-BEAT = 1 / 16  # seconds between two updates of the page: smooth to the eye, cheap for the browser
+BEAT = 1 / 10  # seconds between two updates of the page: smooth to the eye, cheap for the browser
 
 
 def start(lanes: Sequence[Lane], prompt: str, histories: Sequence[Sequence[Message]]) -> Comparison:

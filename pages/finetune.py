@@ -17,7 +17,7 @@ from pages.teach_api import job_list, start_job, stop_job
 from pages.teach_form import FIRST_RECIPE, OUTSIDE, SIZES, advanced_fields, beginner_fields
 
 TITLE = "Fine-tune"
-GLANCE = 1.5  # seconds between two looks at the run folders
+GLANCE = 2.5  # seconds between two looks at the run folders
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented"}
 
 

@@ -334,7 +334,7 @@ def test_named_endpoint_refuses_with_a_sentence(page: Page, stage: Stage, argume
 
 def test_only_the_chosen_endpoints_are_in_the_api_docs(page: Page):
     info = Client(page[0], verbose=False, httpx_kwargs={"timeout": 60}).view_api(return_format="dict", print_info=False)
-    named = {"/compare", "/chat", "/start_job", "/jobs", "/stop_job"}
+    named = {"/compare", "/chat", "/start_job", "/jobs", "/stop_job", "/add_documents", "/search", "/ask"}
     assert set(info["named_endpoints"]) == named and not info["unnamed_endpoints"]
 
 
