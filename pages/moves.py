@@ -20,7 +20,6 @@ from pages.form import AS_SHARED, SHARED, lane_from, lanes_from, resolve
 from pages.parts import asks, visitor
 from pages.presets import PRESETS
 
-
 VIEW_OF_A_LANE = ("head", "talk", "figures")
 
 

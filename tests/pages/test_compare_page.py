@@ -70,7 +70,7 @@ def guest(page: Page) -> Guest:
 
 
 def test_both_lanes_stream_together_and_a_slow_one_holds_up_nobody(guest: Guest, stage: Stage):
-    stage.scripts = {"starter": Script("a b c d", 0.03), "starter-shawgpt": Script("v w x y z", 0.15)}
+    stage.scripts = {"starter": Script("a b c d", 0.15), "starter-shawgpt": Script("v w x y z", 0.4)}
     job = guest.send("hi")
     final = job.result(timeout=60)
     views = job.outputs()
