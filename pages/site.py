@@ -28,8 +28,8 @@ HEADER = """<header class="masthead"><svg viewBox="0 0 34 28" aria-hidden="true"
 <path d="M14 8h6M14 20h6"/></svg><div><h1>Diptych</h1>
 <p>A base model and its fine-tuned self, side by side.</p></div></header>"""
 BANNER = """<p class="banner" role="note"><strong>Open demo.</strong> {why}Everybody may compare the models in
-the list, chat with them and ask the collections; everything else is for an owner who logs in (<code>--auth</code> or the secret
-<code>DIPTYCH_AUTH</code>).</p>"""
+the list, chat with them and ask the collections; everything else is for an owner who logs in (<code>--auth</code> or
+the secret <code>DIPTYCH_AUTH</code>).</p>"""
 
 
 def site(launch: Launch) -> gr.Blocks:
