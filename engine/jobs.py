@@ -110,10 +110,17 @@ def requested(request: str) -> Job | None:
 
 
 def launched(folder: Path) -> None:
-    """Start a detached process on a run folder; its output goes to log.txt."""
-    module = MODULES[str(read_json(folder / "run.json")["kind"])]
+    """Start a detached process on a run folder."""
+    detached(folder, MODULES[str(read_json(folder / "run.json")["kind"])], OMP_NUM_THREADS=str(settings().job_threads))
+
+
+def detached(folder: Path, module: str, **besides: str) -> None:
+    """Start a process of ours on a folder that outlives this one; its output goes to log.txt there.
+
+    Of all secrets it gets the Hub's alone; `besides` are further variables of its environment.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in SECRETS[1:]}
-    environment |= {"OMP_NUM_THREADS": str(settings().job_threads), "DIPTYCH_HOME": str(settings().home)}
+    environment |= {"DIPTYCH_HOME": str(settings().home), **besides}
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module on our own folder, no shell
             [sys.executable, "-m", module, str(folder)],

@@ -6,8 +6,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,8 +14,8 @@ from typing import Literal
 
 from engine.errors import Problem
 from engine.models.report import Report
-from engine.settings import ROOT, settings
-from engine.teaching.identity import alive, identity
+from engine.settings import settings
+from engine.teaching.identity import alive
 from engine.teaching.runs import read_json, slug, write_json
 
 State = Literal["waiting", "downloading", "checking", "stopped", "failed", "done"]
@@ -88,24 +86,12 @@ def begin(store: str, report: Report) -> None:
 
 
 def launched(place: Path) -> None:
-    """Start a detached process on a store; its output goes to log.txt. Of all secrets it gets the Hub's alone."""
-    from engine.jobs import SECRETS
+    """Start a detached process on a store."""
+    from engine.jobs import detached
 
-    environment = {key: value for key, value in os.environ.items() if key not in SECRETS[1:]}
-    environment |= {"DIPTYCH_HOME": str(settings().home)}
     (place / "process.json").unlink(missing_ok=True)
     write_json(place / "state.json", {"state": "waiting", "since": time.time(), "had": arrived(place)})
-    with (place / "log.txt").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own module on our own folder, no shell
-            [sys.executable, "-m", MODULE, str(place)],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    write_json(place / "process.json", identity(process.pid))
+    detached(place, MODULE)
 
 
 def progress(store: str) -> Progress:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import jobs
 from engine.errors import Problem
 from engine.models import download, fetch
 from engine.models.download import Progress, progress
@@ -144,7 +145,7 @@ def test_secrets_other_than_the_hubs_do_not_reach_the_process(
 
     for name in ("HF_TOKEN", "OPENAI_API_KEY", "DIPTYCH_AUTH"):
         monkeypatch.setenv(name, f"secret-{name}")
-    monkeypatch.setattr(download.subprocess, "Popen", Popen)
+    monkeypatch.setattr(jobs.subprocess, "Popen", Popen)
     entry = added(hub, llama)
     assert [name for name, value in seen["env"].items() if value.startswith("secret-")] == ["HF_TOKEN"]
     assert seen["arguments"][1:3] == ["-m", "engine.models.fetch"] and not seen["shell"]
