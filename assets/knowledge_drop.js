@@ -56,10 +56,11 @@ async function take(found) {
   if (sending) return;
   const limit = Number(zone().dataset.limit);
   const files = found.filter(({ path }) => !IGNORED.test(path));
-  const refused = files.filter(({ file }) => file.size > limit).map(({ path }) => ({ path, why: "larger than the limit" }));
+  // "name" and not "path": Gradio takes an object with a path for a file of its own, and refuses the whole event
+  const refused = files.filter(({ file }) => file.size > limit).map(({ path }) => ({ name: path, why: "larger than the limit" }));
   const queue = files.filter(({ file }) => file.size <= limit);
   if (!queue.length) {
-    tell(refused.length ? `Nothing was sent: ${refused[0].path} is larger than the limit.` : "There are no files in it.");
+    tell(refused.length ? `Nothing was sent: ${refused[0].name} is larger than the limit.` : "There are no files in it.");
     return;
   }
   const batch = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -73,11 +74,11 @@ async function take(found) {
     for (let next = queue.shift(); next && !sending.signal.aborted; next = queue.shift()) {
       try {
         const why = await send(batch, next, sending.signal);
-        if (why) refused.push({ path: next.path, why });
+        if (why) refused.push({ name: next.path, why });
         else done += 1;
       } catch (error) {
         if (error.name === "AbortError") return;
-        refused.push({ path: next.path, why: "it did not arrive" });
+        refused.push({ name: next.path, why: "it did not arrive" });
       }
       bytes += next.file.size;
       if (performance.now() - shown > HELD) {

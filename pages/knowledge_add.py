@@ -41,7 +41,7 @@ def arrived(request: gr.Request, study: Study, tags: str, password: str, event: 
     owner, batch = visitor(request).name, str(told.get("batch", ""))
     folder = batch_folder(batch, owner)
     throw_away(study, owner)
-    left_out = [f"{one.get('path')}: {one.get('why')}" for one in told.get("refused", []) if isinstance(one, dict)]
+    left_out = [f"{one.get('name')}: {one.get('why')}" for one in told.get("refused", []) if isinstance(one, dict)]
     try:
         sources = gathered(sorted(folder.iterdir()), folder.parent / "unpacked")
         return planned(request, study, sources, batch, left_out)

@@ -120,9 +120,7 @@ def batch_folder(batch: str, owner: str, make: bool = False) -> Path:
     folder = uploads() / batch
     if make and not folder.exists():
         forget_old()
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / OWNER).open("w", encoding="utf-8") as file:
-            json.dump({"owner": owner, "since": time.time()}, file)
+        found(folder, owner)
     try:
         told = json.loads((folder / OWNER).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -130,6 +128,17 @@ def batch_folder(batch: str, owner: str, make: bool = False) -> Path:
     if told.get("owner") != owner:
         raise Problem("These files belong to somebody else. Drop your own.")
     return folder / "files"
+
+
+def found(folder: Path, owner: str) -> None:
+    """Make a batch with its owner in one step, as the first files come together; the first of them wins."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="new-"))
+    (beside / OWNER).write_text(json.dumps({"owner": owner, "since": time.time()}), encoding="utf-8")
+    try:
+        beside.rename(folder)
+    except OSError:  # another file of the batch was faster
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def forget(batch: str, owner: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from engine.messages import Begin, End, Message, Piece, Sampling
 from rag import answer
@@ -51,13 +51,29 @@ def folder(tmp_path: Path, hands: Hands) -> Iterator[Path]:  # noqa: F811
 
 def drop(tab: Page, folder: Path) -> None:
     """Let go of a folder over the drop zone, as a person's mouse does."""
-    box = tab.locator("#knowledge-drop .dropzone").bounding_box()
+    box, before = tab.locator("#knowledge-drop .dropzone").bounding_box(), None
+    while box != before:  # the fold has just been opened, and what is above the zone may still move it
+        tab.wait_for_timeout(300)
+        box, before = tab.locator("#knowledge-drop .dropzone").bounding_box(), box
     assert box
     where = {"x": box["x"] + 60, "y": box["y"] + 30}
     what = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
     session = tab.context.new_cdp_session(tab)
     for kind in ("dragEnter", "dragOver", "drop"):
         session.send("Input.dispatchDragEvent", {"type": kind, **where, "data": what})
+
+
+def choose(tab: Page, name: str) -> None:
+    """Pick a collection; a list that was opened before the server had sent the new names is closed and opened again."""
+    option = tab.get_by_role("option", name=name)
+    for _ in range(20):
+        tab.locator("#knowledge-choice input").click()
+        try:
+            option.click(timeout=5_000)
+            break
+        except TimeoutError:
+            tab.keyboard.press("Escape")
+    expect(tab.locator("#knowledge-choice input")).to_have_value(name)
 
 
 def to_documents(tab: Page) -> None:
@@ -83,8 +99,7 @@ def test_folder_is_dropped_asked_cited_compared_and_mapped(tab: Page, folder: Pa
     expect(job).to_be_visible(timeout=PATIENCE)
     tab.reload()  # the job is no part of the page
     to_documents(tab)
-    tab.locator("#knowledge-choice input").click()
-    tab.get_by_role("option", name="striped papers").click()
+    choose(tab, "striped papers")
     expect(job).to_have_attribute("data-state", "done", timeout=PATIENCE)
     report = tab.locator("#knowledge-progress table.report")
     expect(report.locator("tr[data-state=added]")).to_have_count(3)

@@ -130,3 +130,15 @@ def test_upload_works_behind_the_proxy_of_a_space(batch: str):
         assert send(local, "a/b.txt", batch=batch, headers=own).json() == {"saved": "a/b.txt", "bytes": 4}
         foreign = {**own, "origin": "https://somebody-else.hf.space"}
         assert send(local, "a/c.txt", batch=batch, headers=foreign).status_code == 403
+
+
+def test_first_files_of_a_batch_may_come_together(page):
+    """The page sends three at once: whichever founds the batch, none is told that it is gone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from pages.upload import batch_folder
+
+    for number in range(40):
+        with ThreadPoolExecutor(8) as pool:
+            folders = list(pool.map(lambda _, batch=f"{number:032x}": batch_folder(batch, "", True), range(8)))
+        assert len(set(folders)) == 1
