@@ -20,6 +20,15 @@ from tests.engine.fixtures import pairs, runs, school, toy  # noqa: E402, F401
 from tests.engine.models.shelf import hub, llama, lora, no_models  # noqa: E402, F401
 from tests.tiny import make_tiny_llama  # noqa: E402
 
+ON_A_SERVER = tuple(Path(__file__).parent / name for name in ("browser", "pages", "test_app.py"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that drives a running server gets one more try, told as "rerun" in the summary; nothing else does."""
+    for item in items:
+        if any(place == item.path or place in item.path.parents for place in ON_A_SERVER):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:

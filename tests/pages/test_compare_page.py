@@ -117,7 +117,7 @@ def test_follow_up_goes_on_in_each_lane_with_its_own_history(guest: Guest, stage
 
 
 def test_stop_of_one_lane_leaves_the_other_running(guest: Guest, stage: Stage):
-    stage.scripts = {"starter": Script(" ".join("abcdefghij"), 0.1), "starter-shawgpt": Script("x y z", 0.2)}
+    stage.scripts = {"starter": Script(" ".join("abcdefghij"), 0.4), "starter-shawgpt": Script("x y z", 0.4)}
     job = guest.send("hi")
     wait_for(lambda: stage.started and stage.started[0].said[0] >= 2)
     guest.stop(0)
@@ -146,7 +146,7 @@ def test_failing_lane_is_a_card_of_its_own(guest: Guest, stage: Stage, words: in
 
 
 def test_waiting_for_the_weights_is_told(guest: Guest, stage: Stage):
-    stage.scripts = {"starter": Script("a", wait=0.3)}
+    stage.scripts = {"starter": Script("a", wait=1.0)}
     job = guest.send("hi")
     job.result(timeout=60)
     assert any("loading the weights…" in lane_of(view, 0)[2] for view in job.outputs())
@@ -171,7 +171,7 @@ def test_retry_after_a_failure_keeps_the_seed(guest: Guest, stage: Stage):
 
 
 def test_retry_while_the_other_lane_still_runs(guest: Guest, stage: Stage):
-    stage.scripts = {"starter": Script("a b"), "starter-shawgpt": Script(" ".join("vwxyz" * 3), 0.1)}
+    stage.scripts = {"starter": Script("a b"), "starter-shawgpt": Script(" ".join("vwxyz" * 3), 0.3)}
     job = guest.send("hi")
     wait_for(lambda: stage.started and 0 not in stage.started[0].open)
     time.sleep(0.2)
@@ -182,7 +182,7 @@ def test_retry_while_the_other_lane_still_runs(guest: Guest, stage: Stage):
 
 def test_two_visitors_do_not_mix(page: Page, stage: Stage):
     one, other = Guest(page), Guest(page)
-    stage.scripts = {"starter": Script(" ".join("abcdefghij"), 0.1), "starter-shawgpt": Script("x")}
+    stage.scripts = {"starter": Script(" ".join("abcdefghij"), 0.4), "starter-shawgpt": Script("x")}
     first = one.send("from one")
     wait_for(lambda: len(stage.started) == 1)
     second = other.send("from the other")
@@ -226,10 +226,11 @@ def test_bad_fields_are_named(guest: Guest, stage: Stage):
 
 
 def test_second_send_waits_for_the_first(guest: Guest, stage: Stage):
-    stage.scripts = {"starter": Script("a b c", 0.3)}
+    stage.scripts = {"starter": Script("a b c", hangs_after=1)}
     job = guest.send("hi")
-    wait_for(lambda: bool(stage.started))
+    wait_for(lambda: stage.started and stage.started[0].said[0] == 1)
     assert "still answering" in refused(guest.send("again"))
+    guest.stop()
     job.result(timeout=60)
 
 
