@@ -18,8 +18,8 @@ from pages.knowledge_shelf import allowed, tagged, view
 from pages.knowledge_study import Study, Waiting
 from pages.parts import asks, visitor
 from pages.render import count
-from pages.teach_render import duration
 from pages.upload import batch_folder, forget
+from pages.words import duration
 from rag import job as adding
 from rag import sample
 from rag.adding import plan

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from pages.render import count
-from pages.teach_render import duration
+from pages.words import duration
 from rag.types import FileRecord, FileReport
 
 STATES = {

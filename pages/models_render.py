@@ -14,6 +14,7 @@ from engine.models.kept import Entry
 from engine.models.loaded import Footprint, Held
 from engine.models.prices import dollars
 from engine.models.report import Report
+from pages.words import duration
 
 MARKS = {"good": ("✓", "All well"), "note": ("!", "To know"), "bad": ("✗", "In the way")}
 STATES = {
@@ -114,13 +115,6 @@ def moving(going: Progress | None, entry: Entry) -> str:
         f'<progress value="{share}" max="100" aria-label="Download of {escape(entry.name)}">{share} %</progress>'
         f'<div class="quiet going">{" · ".join(words)}</div>{reason}'
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def room_line(entries: Sequence[Entry], free: int) -> str:

@@ -11,7 +11,8 @@ from engine.recipe import METHODS as METHOD_TITLES
 from engine.recipe import Recipe
 from engine.teaching.recipe_checks import computes_in_bf16, optimizer_used
 from engine.teaching.shape import Shape
-from pages.teach_render import duration, operations
+from pages.teach_render import operations
+from pages.words import duration
 
 CONVENTIONS: tuple[Convention, ...] = ("this machine", "textbook")
 

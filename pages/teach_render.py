@@ -10,6 +10,7 @@ from typing import Any
 from engine.jobs import Job
 from engine.recipe import presets
 from engine.teaching.sweeps import siblings
+from pages.words import duration
 
 WORDS = {
     "queued": "waiting for its turn", "running": "running", "stopped": "stopped", "failed": "failed", "done": "done",
@@ -121,13 +122,6 @@ def sweep(job: Job | None, among: Sequence[Job]) -> str:
     ends = f"Validation, from {loss(least)} to {loss(most)}" if known else "Validation"
     heads += "".join(f'<th scope="col">{head}</th>' for head in ("State", "Training loss", "Validation", ends))
     return f'<h4 class="group">This sweep</h4>{table(heads, rows, "runs sweep")}'
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def points(jobs: Sequence[Job]) -> dict[str, list]:

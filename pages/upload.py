@@ -25,6 +25,7 @@ from engine.access import Visitor, require
 from engine.errors import Problem
 from engine.settings import settings
 from engine.teaching.runs import slug
+from pages.entrance import given_tokens
 from pages.launch import Launch
 
 ADDRESS, EXPORT = "/diptych/upload", "/diptych/export"
@@ -87,8 +88,7 @@ def caller(request: Request) -> Visitor:
     if not isinstance(launch, Launch):
         return Visitor("visitor")
     app = request.app
-    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
-    tokens = (request.cookies.get(name) for name in names)
+    tokens = given_tokens(request.headers.get("cookie", ""), app.cookie_id)
     return launch.visitor(next((app.tokens[token] for token in tokens if token in app.tokens), None))
 
 
