@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from engine.acting.as_python import as_python
 from engine.messages import Message
 from pages.asking import question
 from pages.form import resolve
@@ -52,6 +51,8 @@ def script_region(button: gr.Button) -> Script:
 @asks("export own")
 def script(request: gr.Request, talk: Talk, *values: Any) -> list[Any]:
     """The script of the conversation's last question, or of an example before there is one. Keys are left out."""
+    from engine.acting.as_python import as_python  # it brings the openai SDK along, which start-up does without
+
     turns = talk.turns
     prompt = turns[-1].prompt if turns else "Hello!"
     asked = question(talk, visitor(request), prompt, values)

@@ -47,3 +47,13 @@ def test_nothing_runs_code_that_came_with_a_model_or_a_pickle() -> None:
         text = path.read_text(encoding="utf-8")
         for banned in ("trust_remote_code=True", "shell=True", "pickle.load", "torch.load", "os.system"):
             assert banned not in text, f"{path.relative_to(ROOT)} contains {banned}"
+
+
+def test_building_the_page_imports_no_heavy_library():
+    heavy = ("torch", "transformers", "chromadb", "openai", "sentence_transformers", "sklearn", "langchain")
+    code = (
+        "import sys; from engine.settings import prepare_process; prepare_process(); import pages.site; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import openai
 
 from engine.hosting.answer import whole
 from engine.hosting.errors import said
 from engine.messages import Message, Sampling
-
-if TYPE_CHECKING:
-    import openai
 
 # Options that a server may refuse, in the order in which they are given up when it names several at once.
 DISPENSABLE = ("response_format", "stream_options", "seed", "top_k", "repetition_penalty", "top_p", "temperature")
@@ -50,8 +49,6 @@ def without(body: dict[str, Any], refused: set[str]) -> dict[str, Any]:
 
 def refusal(error: openai.APIError, body: dict[str, Any]) -> str | None:
     """The one option of this body that the server refuses and that may go; None when its complaint names none."""
-    import openai
-
     if not isinstance(error, openai.APIStatusError) or error.status_code not in (400, 422):
         return None
     named = set(re.findall(r"\w+", error.param if isinstance(error.param, str) else said(error)))
