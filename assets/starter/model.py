@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 HERE = Path(__file__).parent
 VOCABULARY = 2048
@@ -37,6 +37,42 @@ COMMON, CAPITALS = (
     600,
     150,
 )  # words that keep their leading space in one token; every other word is spelled alike after space, quote or bracket
+
+PACKED = "packed-documents"
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    documents: torch.Tensor,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention within documents; queries (rows, heads, tokens, 32), `documents` (rows, tokens) their numbers.
+
+    Blocks of queries see no key behind them, and the query heads that share a key head make one product. Compiled on
+    two cores a step takes two thirds of what scaled_dot_product_attention's takes.
+    """
+    rows, heads, length, width = query.shape
+    groups = key.shape[1]
+    shared, block = heads // groups, 128 if length <= 1024 else 256
+    query = (query * scaling).view(rows, groups, shared, length, width)
+    places = torch.arange(length)
+    made = []
+    for start in range(0, length, block):
+        end = min(start + block, length)
+        asked = query[:, :, :, start:end].reshape(rows, groups, -1, width)
+        scores = (asked @ key[:, :, :end].mT).view(rows, groups, shared, end - start, end).float()
+        seen = (places[start:end, None] >= places[:end]) & (documents[:, start:end, None] == documents[:, None, :end])
+        weights = scores.masked_fill(~seen[:, None, None], float("-inf")).softmax(-1).to(value.dtype)
+        made.append((weights.view(rows, groups, -1, end) @ value[:, :, :end]).view(*query.shape[:3], -1, width))
+    return torch.cat(made, 3).reshape(rows, heads, length, width).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(PACKED, packed_attention)
 
 
 def new_model(seed: int = 0) -> LlamaForCausalLM:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-ROW, ROWS = 768, 8  # tokens in a row, rows in a step
+ROW, ROWS = 512, 12  # tokens in a row, rows in a step
 LONG_ROW, LONG_ROWS = 2048, 3
 POOL = 256  # documents from which rows are packed
 QUIET = 0.1  # weight of what the model reads; what it writes weighs 1
@@ -55,8 +55,8 @@ def encoded(tokenizer: PreTrainedTokenizerFast, seed: int, long: float) -> Itera
             yield np.array(tokens, np.int64), np.array(weights, np.float32)
 
 
-def rows(source: Iterator[tuple[np.ndarray, np.ndarray]], length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows of length + 1 tokens that begin with a document's start; the best fitting documents fill them."""
+def rows(source: Iterator[tuple[np.ndarray, np.ndarray]], length: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield tokens, loss weights and document numbers of rows of length + 1, packed with the best fitting documents."""
     pool = list(islice(source, POOL))
     while True:
         row, room = [pool.pop(0)], length + 1
@@ -69,20 +69,23 @@ def rows(source: Iterator[tuple[np.ndarray, np.ndarray]], length: int) -> Iterat
             room -= len(pool[best][0])
             if fitting:
                 pool[best] = next(source)
-        yield tuple(np.concatenate([part[side] for part in row])[: length + 1] for side in (0, 1))
+        numbers = [np.full(len(tokens), at) for at, (tokens, _) in enumerate(row)]
+        sides = [part[0] for part in row], [part[1] for part in row], numbers
+        yield tuple(np.concatenate(side)[: length + 1] for side in sides)
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int, long: bool) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Yield inputs (rows, tokens), and for the half of them that weighs most: places, targets, weights."""
+    """Yield inputs and their documents (rows, tokens), and for the half that weighs most: places, targets, weights."""
     length, count = (LONG_ROW, LONG_ROWS) if long else (ROW, ROWS)
     packed = rows(encoded(tokenizer, seed, 0.35 if long else 0.0), length)
     chance = np.random.default_rng(seed)
     while True:
-        tokens, weights = (np.stack(side) for side in zip(*islice(packed, count), strict=True))
+        tokens, weights, numbers = (np.stack(side) for side in zip(*islice(packed, count), strict=True))
         weights = weights[:, 1:]
         picks = np.sort(np.argsort(-weights - chance.random(weights.shape) / 20, axis=1)[:, : length // 2], axis=1)
         targets, weights = (np.take_along_axis(side, picks, axis=1) for side in (tokens[:, 1:], weights))
-        yield tuple(torch.from_numpy(side.copy()) for side in (tokens[:, :-1], picks, targets, weights))
+        sides = tokens[:, :-1], numbers[:, :-1], picks, targets, weights
+        yield tuple(torch.from_numpy(side.copy()) for side in sides)
 
 
 class Run:
@@ -94,6 +97,7 @@ class Run:
         torch.set_num_threads(threads)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
         self.model = starter.new_model()
+        self.model.set_attn_implementation(starter.PACKED)
         self.optimizers = starter.optimizers(self.model)
         self.state = {"step": 0, "tokens": 0, "seconds": 0.0, "parts": 0, "warm": 0}
         self.stopped = False
@@ -111,11 +115,16 @@ class Run:
         self.loss = torch.compile(self.plain_loss, dynamic=False)
 
     def plain_loss(
-        self, inputs: torch.Tensor, picks: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+        self,
+        inputs: torch.Tensor,
+        documents: torch.Tensor,
+        picks: torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor,
     ) -> torch.Tensor:
         """Return the weighted mean loss in nats per token over the places picked."""
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            hidden = self.model.model(input_ids=inputs, use_cache=False).last_hidden_state
+            hidden = self.model.model(input_ids=inputs, use_cache=False, documents=documents).last_hidden_state
             chosen = hidden.gather(1, picks[:, :, None].expand(-1, -1, hidden.shape[2]))
             logits = self.model.lm_head(chosen)
         each = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
