@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import re
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from engine.acting.company import company_site
 from engine.acting.html_links import Link, links_of, same_site
 from engine.acting.html_text import title_of
 from engine.acting.listen import fits
-from engine.acting.shapes import Unfit, shapes
+from engine.acting.shapes import Shape, Unfit, shapes
 from engine.acting.steps import Done, Ending, Limits, Words
 from engine.acting.within import Stopped
 from engine.agent import added, converse
@@ -29,7 +30,7 @@ from engine.settings import ASSETS
 from engine.structured import Shaped, Try, shaped
 
 log = logging.getLogger(__name__)
-MOST_PAGES = 5  # read besides the front page
+LEAST_PAGES, MOST_PAGES = 3, 5  # read besides the front page
 PAGE_CHARACTERS = 5_000  # of one page, as the course takes them
 LEAST_PARAGRAPH = 60  # characters; shorter lines are menus and captions
 SCANT = 150  # characters; what is shorter is no brochure
@@ -160,10 +161,12 @@ def choose(
             raise Unfit(f"'{strange[0][:100]}' is not in the list of links.")
         if not value["links"]:
             raise Unfit("The list of links is empty; choose at least one.")
+        if len({each["url"] for each in value["links"]}) < len(value["links"]):
+            raise Unfit("An address comes twice; give each once.")
 
     listed = "\n".join(f"{link.url} ({link.words or 'no words'})" for link in links)
     asked = [Message("system", told("choose")), Message("user", f"The links of {title}:\n{listed}")]
-    shape = shapes()["links"][0]
+    shape = among(links)
     *_, last = shaped(responder, asked, shape, check=check, stop=stop, seconds=max(1.0, seconds))
     if not isinstance(last, Shaped) or stop.is_set():
         raise Stopped
@@ -174,6 +177,18 @@ def choose(
     return Chosen(tuple(known[url] for url in urls)[:MOST_PAGES], None, last.tries), last.usage
 
 
+def among(links: Sequence[Link]) -> Shape:
+    """The shape of a choice: LEAST_PAGES to MOST_PAGES of these links, each with a few words on what it is."""
+    shape = shapes()["links"][0]
+    narrowed = copy.deepcopy(shape.schema)
+    array = narrowed["properties"]["links"]
+    addresses = [link.url for link in wanted(links) or links]
+    array |= {"minItems": min(LEAST_PAGES, len(addresses)), "maxItems": MOST_PAGES}
+    array["items"]["properties"]["url"] |= {"enum": addresses}
+    array["items"]["properties"]["type"] |= {"pattern": "^[^\n]{1,40}$"}
+    return replace(shape, narrowed=narrowed)
+
+
 def by_rule(links: Sequence[Link]) -> tuple[Link, ...]:
     """The links whose address or words tell of the company, best first."""
 
@@ -181,8 +196,12 @@ def by_rule(links: Sequence[Link]) -> tuple[Link, ...]:
         said = f"{urlsplit(link.url).path} {link.words}".casefold()
         return next((at for at, word in enumerate(WANTED) if word in said), len(WANTED))
 
-    fine = [link for link in links if not UNWANTED.search(f"{urlsplit(link.url).path} {link.words}")]
-    return tuple(sorted(fine, key=rank)[:MOST_PAGES])
+    return tuple(sorted(wanted(links), key=rank)[:MOST_PAGES])
+
+
+def wanted(links: Sequence[Link]) -> list[Link]:
+    """The links without those that are no part of any brochure."""
+    return [link for link in links if not UNWANTED.search(f"{urlsplit(link.url).path} {link.words}")]
 
 
 def fitted(responder: Responder, pages: Sequence[tuple[str, str]], sampling: Sampling) -> list[Message]:

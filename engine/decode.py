@@ -15,6 +15,7 @@ import torch
 from engine.attention import switch_on
 from engine.cache import RowCache
 from engine.errors import Problem
+from engine.grammar import Grammars
 from engine.lean import lean
 from engine.passes import LeanPasses, Passes, PlainPasses, plain
 from engine.proof import References
@@ -48,6 +49,7 @@ class DecodeLoop:
         if self.lean:
             self.lean.pack()
         self.stop_tokens = stop_tokens(network, tokenizer)
+        self.grammars = Grammars(tokenizer, self.stop_tokens)
         self.rows: list[Row] = []
         self.cache = RowCache(self.stored)
         self.reading = Queue(self.passes.start)

@@ -99,6 +99,8 @@ def in_shape(responder: Responder, messages: Sequence[Message], shape: Shape, sa
         problem = last.problem if isinstance(last, Shaped) else None
         sys.stderr.write(f"{problem or 'There was no answer in time.'}\n")
         return 1
+    if last.loose:
+        sys.stderr.write(f"{last.loose}\n")
     sys.stdout.write(f"{json.dumps(last.value, ensure_ascii=False, indent=2)}\n")
     return 0
 

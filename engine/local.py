@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import queue
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.acting.local_tools import marks, prepared, with_calls
 from engine.catalog import Model
@@ -31,7 +32,15 @@ class LocalResponder:
 
     def __init__(self, model: Model, style: str = "plain", describe_tools: bool = False):
         self.model, self.style, self.describe_tools = model, style, describe_tools
+        self.loose: str | None = None  # why replies were not held to the schema while they were written
         self._rows: set[Row] = set()
+        self._schema: dict[str, Any] | None = None
+
+    def shaped(self, form: dict) -> LocalResponder:
+        """The same model, which can only write JSON of this response_format; `loose` tells where it cannot be held."""
+        held = copy.copy(self)
+        held._schema = form["json_schema"]["schema"]
+        return held
 
     def reply(self, messages: Sequence[Message], sampling: Sampling, tools: Sequence[dict] = ()) -> Generator[Event]:
         """See Responder.reply. Loads the base if it is not in memory."""
@@ -39,7 +48,7 @@ class LocalResponder:
             asked, style, native = self._prepared(base, messages, tools)
             loop, request = placed(base, self.model, style, asked, sampling, native)
             if not tools:
-                yield from self._stream(loop, request)
+                yield from self._stream(loop, self._held(loop, request))
             else:
                 marked = replace(request, marks=marks(loop.tokenizer))
                 with closing(self._stream(loop, marked)) as events:
@@ -64,6 +73,14 @@ class LocalResponder:
         if plain:
             return messages, self.style, ()
         return prepared(messages, base.tokenizer, self.style, tools, self.describe_tools, self.model.name)
+
+    def _held(self, loop: DecodeLoop, request: Request) -> Request:
+        """The row held to the schema, if there is one. Raises Problem where the schema cannot be followed."""
+        if self._schema is None:
+            return request
+        grammar = loop.grammars.reply(self._schema)
+        self.loose = loop.grammars.problem
+        return replace(request, grammar=grammar)
 
     def _stream(self, loop: DecodeLoop, request: Request) -> Generator[Event]:
         """The events of one row."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.detokenize import TextStream
+from engine.errors import Problem
 from engine.messages import Begin, End, Piece, Reason, Sampling, Usage
 from engine.respond import Event
 from engine.sample import Draw
@@ -15,7 +16,9 @@ from engine.sample import Draw
 if TYPE_CHECKING:
     from engine.adapters import Adapter
     from engine.decode import DecodeLoop
+    from engine.grammar import Grammar
 
+TOO_COMPLEX = "The schema became too complex to follow in the middle of the reply. Make it simpler."
 Sink = Callable[[Event | Exception], None]
 
 
@@ -24,7 +27,7 @@ class Request:
     """What one row is to do: prompt token ids, sampling, its adapter (None: the base itself).
 
     `prove` asks for the largest difference of first-step logits between the row and the base; `marks` are special
-    tokens that stay in the text.
+    tokens that stay in the text; with a `grammar` only what it allows is written.
     """
 
     ids: tuple[int, ...]
@@ -33,6 +36,7 @@ class Request:
     begin: Begin
     prove: bool = False
     marks: frozenset[int] = frozenset()
+    grammar: Grammar | None = None
 
 
 class Row:
@@ -40,11 +44,13 @@ class Row:
 
     def __init__(self, request: Request, sink: Sink, loop: DecodeLoop):
         self.request, self.sink, self.loop = request, sink, loop
-        self.draw = Draw(request.sampling)
+        self.held = request.grammar.begin() if request.grammar else None
+        self.draw = Draw(request.sampling, mask=self.held.mask if self.held else None)
         if request.sampling.repetition_penalty != 1:
             self.draw.seen.update(request.ids)
         self.stream = TextStream(loop.tokenizer, request.ids, request.sampling.stop, request.marks)
         self.last = self.begun = 0  # the last token; the loop's turn in which the row joined
+        self.ended = 0  # tokens that ended the reply and are no part of it
         self.logit_difference: float | None = None
         self.stopping = False
         self.over = threading.Event()
@@ -59,7 +65,10 @@ class Row:
     def accept(self, token: int, logprob: float) -> bool:
         """Take the token drawn for this row; true when the row is over."""
         self.draw.position += 1
+        if self.held and not self.held.take(token):
+            return self.fail(Problem(TOO_COMPLEX))
         if token in self.loop.stop_tokens:
+            self.ended = 1
             return self.finish("stop")
         self.last = token
         if self.request.sampling.repetition_penalty != 1:
@@ -67,7 +76,7 @@ class Row:
         self._ids.append(token)
         self._logprobs.append(logprob)
         self._send(self.stream.push(token))
-        if self.stream.stopped:
+        if self.stream.stopped or (self.held and self.held.complete):
             return self.finish("stop")
         used = len(self.request.ids) + self.draw.position
         if self.draw.position >= self.request.sampling.max_tokens or used >= self.loop.context:
@@ -78,17 +87,17 @@ class Row:
         """Send what is left and the End; always true."""
         if not self.over.is_set():
             self._send(self.stream.flush(), last=True)
-            completion = self.draw.position - (reason == "stop" and not self.stream.stopped)
-            usage = Usage(len(self.request.ids), completion)
+            usage = Usage(len(self.request.ids), self.draw.position - self.ended)
             self.sink(End(reason, usage, self.logit_difference))
             self.over.set()
         return True
 
-    def fail(self, error: Exception) -> None:
-        """End the row with an error instead of an End."""
+    def fail(self, error: Exception) -> bool:
+        """End the row with an error instead of an End; always true."""
         if not self.over.is_set():
             self.sink(error)
             self.over.set()
+        return True
 
     def _send(self, text: str, last: bool = False) -> None:
         if text or (last and self._ids):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,11 +20,15 @@ MIX32 = (0x7FEB352D, 0x846CA68B)  # Chris Wellons' lowbias32
 
 @dataclass
 class Draw:
-    """What sampling must know of one row: its settings, how many tokens it drew, and which tokens it has seen."""
+    """What sampling must know of one row: its settings, how many tokens it drew, and which tokens it has seen.
+
+    `mask` gives 0 for the tokens that may come next and -inf for the others; tokens beyond its end may not come.
+    """
 
     sampling: Sampling
     position: int = 0
     seen: set[int] = field(default_factory=set)
+    mask: Callable[[], torch.Tensor] | None = None
 
 
 def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list[float]]:
@@ -33,10 +37,13 @@ def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list
     Log probabilities are the model's own, before temperature and filters. The noise of a row is a hash of its
     seed, its position and the token (an exponential race, which is Gumbel-max sampling), so neighbours cannot
     change what it draws, and two models given the same seed differ only where their distributions do.
+    Rows with a mask are masked in place: a copy of all logits would cost their neighbours something.
     """
     highest = logits.amax(-1, keepdim=True)
     totals = (logits - highest).exp_().sum(-1).log_().add_(highest[:, 0])
     scores = penalized(logits, draws)
+    for row, mask in [(row, draw.mask) for row, draw in enumerate(draws) if draw.mask]:
+        hold(scores[row], mask())
     tokens = torch.empty(len(draws), dtype=torch.long, device=logits.device)
     for way, drawn in ((most_probable, False), (sample, True)):
         rows = [i for i, draw in enumerate(draws) if (draw.sampling.temperature > 0) == drawn]
@@ -65,6 +72,13 @@ def penalized(logits: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
             values = scores[row, ids]
             scores[row, ids] = torch.where(values > 0, values / penalty, values * penalty)
     return scores
+
+
+def hold(scores: torch.Tensor, mask: torch.Tensor) -> None:
+    """Rule out, in place, what a mask does not allow of a row's `scores` [vocabulary]."""
+    mask = mask[: len(scores)]
+    scores[: len(mask)] += mask.to(scores.device)
+    scores[len(mask) :] = -math.inf
 
 
 def sample(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:

@@ -36,13 +36,17 @@ class Try:
 
 @dataclass(frozen=True)
 class Shaped:
-    """The end: the value (None unless reason is "stop"), every try, the counts of all, and a sentence on failure."""
+    """The end: the value (None unless reason is "stop"), every try, the counts of all, and a sentence on failure.
+
+    `loose` says why a local model was not held to the schema while it wrote.
+    """
 
     value: Any
     tries: tuple[Try, ...]
     usage: Usage
     reason: Ending
     problem: str | None = None
+    loose: str | None = None
 
 
 ShapedEvent = Words | Try | Shaped
@@ -60,8 +64,9 @@ def shaped(
 ) -> Generator[ShapedEvent]:
     """Answer the last message in the given shape; words as they come, a Try after each reply, Shaped at last.
 
-    The schema is written into the prompt. A responder with strict output of its own (its method `shaped` says so)
-    is held to it there as well; one that turns out to refuse it goes on with the prompt alone.
+    The schema is written into the prompt. A responder that can be held to it while it writes (its method `shaped`
+    says so) is: local models by a grammar, endpoints by their strict mode; one that cannot goes on with the prompt
+    alone. What is read is checked in any case.
     """
     clock = Clock(time.monotonic() + seconds, stop or threading.Event())
     held = responder.shaped(shape.response_format) if hasattr(responder, "shaped") else responder
@@ -75,6 +80,7 @@ def shaped(
             problem = sentence(reply.error, log, "a structured reply failed")
             yield Shaped(None, tuple(tries), usage, "error", problem)
             return
+        loose = getattr(held, "loose", None)
         if clock.ended:
             yield Shaped(None, tuple(tries), usage, clock.ended)
             return
@@ -82,11 +88,11 @@ def shaped(
         tries.append(Try(reply.text, complaint))
         yield tries[-1]
         if complaint is None:
-            yield Shaped(value, tuple(tries), usage, "stop")
+            yield Shaped(value, tuple(tries), usage, "stop", loose=loose)
             return
         asked = [*asked, Message("assistant", reply.text or "(nothing)"), Message("user", again(complaint))]
     problem = f"The model did not manage it in {len(tries)} tries. The last complaint: {tries[-1].complaint}"
-    yield Shaped(None, tuple(tries), usage, "error", problem)
+    yield Shaped(None, tuple(tries), usage, "error", problem, loose)
 
 
 def judged(reply: Reply, shape: Shape, check: Check | None) -> tuple[Any, str | None]:

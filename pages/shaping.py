@@ -24,8 +24,9 @@ from pages.talk import Talk
 
 ABOUT = (
     '<p class="hint">The model of this tab answers with JSON that fits the schema. What does not fit is told to it, '
-    f"and it may try again, {REPAIRS} times at most. Endpoints are held to the schema by their own strict mode where "
-    "they have one; a model on this machine reads the schema in its prompt.</p>"
+    f"and it may try again, {REPAIRS} times at most. A model on this machine is held to the schema at every token, so "
+    "even the starter's replies fit, though what it puts into them is a toy's; endpoints are held to it by their own "
+    "strict mode where they have one.</p>"
 )
 ENDINGS = {"stopped": "Stopped by you.", "time": "It took longer than two minutes and was ended."}
 
@@ -136,10 +137,12 @@ def tried(event: Try, number: int) -> str:
 
 
 def ended(event: Shaped, tries: int) -> str:
-    """The line at the end."""
+    """The line at the end, and one where the model could not be held to the schema."""
+    loose = f'<p class="hint">{escape(event.loose)}</p>' if event.loose else ""
     if event.reason == "stop":
         counts = event.usage.completion_tokens
         words = f" · {counts:,} tokens written" if counts is not None else ""
-        return f'<p class="stats" role="status">Validated after {tries} {"try" if tries == 1 else "tries"}{words}</p>'
+        line = f'<p class="stats" role="status">Validated after {tries} {"try" if tries == 1 else "tries"}{words}</p>'
+        return line + loose
     told = ENDINGS.get(event.reason) or event.problem or "There was no answer."
-    return f'<p class="note" role="note">{escape(told)}</p>'
+    return f'<p class="note" role="note">{escape(told)}</p>{loose}'

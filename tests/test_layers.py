@@ -50,7 +50,16 @@ def test_nothing_runs_code_that_came_with_a_model_or_a_pickle() -> None:
 
 
 def test_building_the_page_imports_no_heavy_library():
-    heavy = ("torch", "transformers", "chromadb", "openai", "sentence_transformers", "sklearn", "langchain")
+    heavy = (
+        "torch",
+        "transformers",
+        "chromadb",
+        "openai",
+        "sentence_transformers",
+        "sklearn",
+        "langchain",
+        "llguidance",
+    )
     code = (
         "import sys; from engine.settings import prepare_process; prepare_process(); import pages.site; "
         f"print([name for name in {heavy} if name in sys.modules])"

@@ -32,21 +32,25 @@ STRICT = frozenset(
 
 @dataclass(frozen=True)
 class Shape:
-    """The form of an answer: a name, a JSON schema, and what turns JSON into the value. `read` raises Unfit."""
+    """The form of an answer: a name, a JSON schema, and what turns JSON into the value. `read` raises Unfit.
+
+    `narrowed` is the schema with limits that the prompt need not tell, for models that can be held to one.
+    """
 
     name: str
     schema: dict[str, Any]
     read: Callable[[Any], Any]
+    narrowed: dict[str, Any] | None = None
 
     @property
     def strict(self) -> bool:
         """Whether OpenAI's strict mode takes the schema: every object closed, every name in it required."""
-        return is_strict(self.schema)
+        return is_strict(self.narrowed or self.schema)
 
     @property
     def response_format(self) -> dict[str, Any]:
         """The schema as the parameter response_format of OpenAI's chat completions."""
-        form = {"name": self.name, "schema": self.schema, "strict": self.strict}
+        form = {"name": self.name, "schema": self.narrowed or self.schema, "strict": self.strict}
         return {"type": "json_schema", "json_schema": form}
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engine.serving.service import Service
 
 TRIES = 3  # replies in all that may be spent on one that fits a schema
+ONCE = "A JSON reply of this model, or beside tools, comes once: leave n out."
 UNFORMED = "The model gave no reply that fits the schema, in {} tries. The last one was wrong in this: {}"
 
 
@@ -49,10 +50,16 @@ async def chat(service: Service, call: Call, key: Key | None, body: bytes) -> No
         if found:
             conversation, kept = await in_thread(prompting.grounded, seat, conversation, found, sampling)
             wire.extra["sources"] = [source(number, each) for number, each in enumerate(kept, 1)]
-        if schema is None:
+        held = None
+        if schema is not None and not asked.offered:  # beside tools the model may also call one
+            held = await in_thread(prompting.held, seat, conversation, schema)
+        if held or schema is None:
+            conversation = held or conversation
             rows, begun = await in_thread(prompting.chat_rows, seat, conversation, sampling, asked.n or 1)
             await delivered(service, call, asked, seat, rows, [reply(asked, seat, begun) for _ in rows], wire)
             return
+        if asked.n not in (None, 1):
+            raise bad(ONCE, "n")
         spent, refusal = await formed(service, call, asked, seat, conversation, sampling, schema, wire)
     await send_whole(call, asked, wire, spent[-1], spent[:-1], refusal)
 

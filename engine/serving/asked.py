@@ -83,8 +83,6 @@ class ChatRequest(Drawing):
             raise ValueError(f"tool_choice names '{self.tool_choice.function.name[:64]}', which is none of the tools.")
         if self.tool_choice == "required" and not names:
             raise ValueError("tool_choice 'required' needs tools.")
-        if self.response_format and self.response_format.schema_ is not None and (self.n or 1) > 1:
-            raise ValueError("A JSON reply comes once: leave n out.")
         return self
 
     @property

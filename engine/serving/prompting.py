@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.acting.local_tools import marks, prepared, takes_tools, with_system
 from engine.acting.tool_text import OPEN
+from engine.errors import Problem
 from engine.grounding import DEFAULT, PASSAGES, TOY_CHARACTERS, form_named, refusal, shortened, toy
 from engine.messages import Begin, Message, Sampling, encodable
 from engine.prompts import style as style_named
@@ -20,18 +22,22 @@ from engine.serving.served import Served
 from engine.settings import ASSETS
 
 if TYPE_CHECKING:
+    from engine.grammar import Grammar
     from engine.rows import Request
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a chat asks of the model; `call_needed` where the reply must be a call."""
+    """What a chat asks of the model; `call_needed` where the reply must be a call, `grammar` where it must be JSON."""
 
     served: Served
     messages: Sequence[Message]
     tools: Sequence[dict[str, Any]] = ()
     style: str | None = None
     call_needed: bool = False
+    grammar: Grammar | None = None
 
 
 def chat_rows(seat: Seat, asked: Conversation, sampling: Sampling, count: int) -> tuple[list[Request], str]:
@@ -43,11 +49,14 @@ def chat_rows(seat: Seat, asked: Conversation, sampling: Sampling, count: int) -
         describe = bool(asked.tools) and not takes_tools(tokenizer)
         messages, style, native = prepared(messages, tokenizer, style, asked.tools, describe, asked.served.name)
     chosen = style_named(style)
-    begun = forced(asked.tools, bool(native), str(tokenizer.chat_template)) if asked.call_needed else ""
+    begun, grammar = "", asked.grammar
+    if asked.call_needed:
+        grammar = call_grammar(seat, asked.tools)
+        begun = forced(asked.tools, bool(native), str(tokenizer.chat_template), grammar is not None)
     text = encodable(chosen.render(messages, tokenizer, native)) + begun
     ids = tokenizer(text, add_special_tokens=chosen.adds_special_tokens())["input_ids"]
     kept = marks(tokenizer) if asked.tools else frozenset()
-    return rows(seat, text, ids, sampling, count, kept), begun
+    return rows(seat, text, ids, sampling, count, kept, grammar), begun
 
 
 def raw_rows(seat: Seat, prompt: str | list[int], sampling: Sampling, count: int) -> list[Request]:
@@ -62,7 +71,13 @@ def raw_rows(seat: Seat, prompt: str | list[int], sampling: Sampling, count: int
 
 
 def rows(
-    seat: Seat, text: str, ids: Sequence[int], sampling: Sampling, count: int, kept: frozenset[int] = frozenset()
+    seat: Seat,
+    text: str,
+    ids: Sequence[int],
+    sampling: Sampling,
+    count: int,
+    kept: frozenset[int] = frozenset(),
+    grammar: Grammar | None = None,
 ) -> list[Request]:
     """Rows with one prompt. Raises Refusal when it is empty, or leaves no room for a reply."""
     context = seat.base.context
@@ -78,16 +93,29 @@ def rows(
     fitting = replace(sampling, max_tokens=min(sampling.max_tokens, context - len(ids)))
     begin = Begin(text, len(ids))
     seeds = [(sampling.seed + i) % 2**63 for i in range(count)]
-    return [Request(tuple(ids), replace(fitting, seed=seed), seat.adapter, begin, marks=kept) for seed in seeds]
+    drawn = [replace(fitting, seed=seed) for seed in seeds]
+    return [Request(tuple(ids), each, seat.adapter, begin, marks=kept, grammar=grammar) for each in drawn]
 
 
-def forced(tools: Sequence[dict[str, Any]], native: bool, template: str) -> str:
-    """What the reply is made to begin with, so that it is a call. Raises Refusal for templates of another form."""
+def call_grammar(seat: Seat, tools: Sequence[dict[str, Any]]) -> Grammar | None:
+    """What holds a call to the parameters of its tool; None where they cannot be followed while it is written."""
+    try:
+        return seat.loop.grammars.call(tools)
+    except Problem as problem:
+        log.warning("a call is forced, and its arguments are not: %s", problem)
+        return None
+
+
+def forced(tools: Sequence[dict[str, Any]], native: bool, template: str, held: bool) -> str:
+    """What the reply is made to begin with, so that it is a call; less of it where a grammar holds the rest.
+
+    Raises Refusal for templates of another form.
+    """
     if native and OPEN not in template:
         raise bad("This model marks its calls in a form that cannot be forced. Use tool_choice 'auto'.", "tool_choice")
     if len(tools) == 1:
-        return f'{OPEN}\n{{"name": "{tools[0]["function"]["name"]}", "arguments": {{'
-    return f'{OPEN}\n{{"name": "'
+        return f'{OPEN}\n{{"name": "{tools[0]["function"]["name"]}", "arguments":' + ("" if held else " {")
+    return f'{OPEN}\n{{"name":' + ("" if held else ' "')
 
 
 def looked_up(messages: Sequence[Message], passages: Passages) -> tuple[tuple[Passage, ...], str]:
@@ -126,6 +154,18 @@ def grounded(
     most = TOY_CHARACTERS if toy(asked.served.model) else None
     kept = shortened(question.content, found, form, fits, most)
     return with_text(form.write(question.content, kept)), kept
+
+
+def held(seat: Seat, asked: Conversation, schema: dict[str, Any]) -> Conversation | None:
+    """The conversation whose reply can only fit the schema; None where the model's tokenizer cannot be followed.
+
+    Raises Refusal for a schema that cannot be followed.
+    """
+    try:
+        grammar = seat.loop.grammars.reply(schema)
+    except Problem as problem:
+        raise bad(str(problem), "response_format") from None
+    return replace(asked, messages=in_form(asked.messages, schema), grammar=grammar) if grammar else None
 
 
 def in_form(messages: Sequence[Message], schema: dict[str, Any]) -> list[Message]:

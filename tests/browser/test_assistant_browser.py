@@ -176,6 +176,17 @@ def test_an_earlier_question_is_edited_in_place(chat: Page, actor: Actor):  # no
     assert [m.content for m in actor.model.asked[-1][1:]] == ["first question, better put"]
 
 
+def test_the_starter_itself_answers_in_json_at_the_first_try(tab: Page):
+    opened(tab)
+    region(tab, "Structured output")
+    tab.get_by_label("Example").click()
+    tab.get_by_role("option", name="Trip").click()
+    expect(tab.get_by_label("Text", exact=True)).to_have_value(re.compile("fly to Tokyo"))
+    tab.get_by_role("button", name="Answer in JSON").click()
+    expect(tab.get_by_text("Validated after 1 try")).to_be_visible()
+    expect(tab.locator("#shape-value")).to_contain_text("Tokyo")
+
+
 def test_structured_output_and_a_brochure_in_the_browser(chat: Page, actor: Actor):  # noqa: F811
     actor.says(['{"link": []}'], ['{"links": [{"type": "about", "url": "https://a.example"}]}'])
     region(chat, "Structured output")

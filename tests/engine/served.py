@@ -67,6 +67,7 @@ class ScriptedLoop:
         self.asked: list[Any] = []
         self.rows: list[ScriptedRow] = []
         self.closed = threading.Event()
+        self.grammars = SimpleNamespace(reply=lambda schema: None, call=lambda tools: None)  # nothing holds a script
 
     def submit(self, requests: Sequence[Any], sinks: Sequence[Callable[[Any], None]]) -> list[ScriptedRow]:
         if self.closed.is_set():

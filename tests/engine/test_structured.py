@@ -190,7 +190,7 @@ def test_an_ordinary_reply_of_the_same_endpoint_is_not_held_to_anything():
 
 
 def test_the_shapes_that_ship_are_strict_and_have_an_example():
-    assert set(shapes()) == {"deals", "links"}
+    assert set(shapes()) == {"deals", "links", "trip"}
     assert all(shape.strict and text for shape, text in shapes().values())
 
 

@@ -43,6 +43,20 @@ def test_a_wrong_try_and_the_right_one_are_shown(actor: Actor):  # noqa: F811
     assert value["visible"] and json.loads(value["value"]) == json.loads(GOOD)
 
 
+def test_the_starter_itself_is_held_to_a_schema_and_told_what_it_cannot_follow(empty_pool):
+    html, value = extracted("Ann is 31.", '{"type": "array", "minItems": 2, "maxItems": 3, "items": {"enum": [4, 7]}}')[
+        -1
+    ]
+    assert "Validated after 1 try" in html and set(json.loads(value["value"])) <= {4, 7}
+    html, value = extracted("Ann is 31.", '{"type": "array", "uniqueItems": true}')[-1]
+    assert "cannot be held to this schema: it uses uniqueItems" in html and not value["visible"]
+
+
+def test_a_model_that_could_not_be_held_says_why():
+    html, _ = shaping.shown([Try("{}", None), Shaped({}, (), Usage(), "stop", loose=f"Its tokenizer: {EVIL}")])
+    assert "Its tokenizer" in html and EVIL not in html and "Validated after 1 try" in html
+
+
 def test_words_stand_there_while_they_come():
     html, value = shaping.shown([Words('{"li'), Words(EVIL)])
     assert "Try 1" in html and '{"li' in html.replace("&quot;", '"') and EVIL not in html and not value["visible"]
