@@ -77,7 +77,7 @@ class Comparison:
         earlier = histories or [()] * len(lanes)
         asked = Message("user", encodable(prompt))
         self.messages = [(*system(lane), *earlier[i], asked) for i, lane in enumerate(lanes)]
-        self._grounding = Grounding(asked.content)
+        self._grounding = Grounding()
         for group in by_base(self.lanes):
             threading.Thread(target=self._start, args=(group,), daemon=True, name="compare").start()
 

@@ -16,7 +16,7 @@ from engine.catalog import Model
 from engine.errors import Problem
 from engine.lanes import Lane, LaneGrounded
 from engine.messages import Begin, End, Message, Piece
-from engine.respond import Event, Passage, Passages
+from engine.respond import Event, FollowsUp, Passage, Passages, responder_for
 from engine.settings import ASSETS
 
 DEFAULT = "strict"
@@ -155,37 +155,52 @@ def refusal(nearest: Passage | None) -> str:
 
 
 class Grounding:
-    """The passages of one question for several lanes: a collection is searched once, whoever asks first."""
+    """The passages of one prompt for several lanes: a collection is searched once for a question, whoever asks."""
 
-    def __init__(self, question: str):
-        self.question = question
-        self._found: dict[int, tuple[tuple[Passage, ...], Passage | None]] = {}
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, str], tuple[tuple[Passage, ...], Passage | None]] = {}
         self._one_at_a_time = threading.Lock()
 
-    def found(self, passages: Passages) -> tuple[tuple[Passage, ...], Passage | None]:
-        """What a collection holds on the question, and where that is nothing, what came nearest."""
+    def found(self, passages: Passages, question: str) -> tuple[tuple[Passage, ...], Passage | None]:
+        """What a collection holds on a question, and where that is nothing, what came nearest."""
+        key = id(passages), question
         with self._one_at_a_time:
-            if id(passages) not in self._found:
-                hits = tuple(passages.search(self.question, PASSAGES))
-                self._found[id(passages)] = (hits, None if hits else passages.nearest(self.question))
-            return self._found[id(passages)]
+            if key not in self._found:
+                hits = tuple(passages.search(question, PASSAGES))
+                self._found[key] = (hits, None if hits else passages.nearest(question))
+            return self._found[key]
 
     def place(self, number: int, lane: Lane, messages: Sequence[Message]) -> tuple[tuple[Message, ...], LaneGrounded]:
-        """The messages of a lane that has documents, with passages before the question, and what to tell of it."""
+        """The messages of a lane that has documents, with passages before the question, and what to tell of it.
+
+        A toy reads the question that stands alone and nothing of the talk before it; other models read both.
+        """
         if lane.passages is None:
             raise ValueError("this lane has no documents")
-        hits, nearest = self.found(lane.passages)
-        if not hits:
-            return tuple(messages), LaneGrounded(number, (), refusal(nearest))
-        form = form_named(lane.form)
         *before, asked = messages
+        small = toy(lane.model)
+        question = standing(lane, asked.content, before, small)
+        hits, nearest = self.found(lane.passages, question)
+        if not hits:
+            return tuple(messages), LaneGrounded(number, (), refusal(nearest), question)
+        form = form_named(lane.form)
+        if small:
+            before = [message for message in before if message.role == "system"]
 
         def with_text(text: str) -> tuple[Message, ...]:
             return (*before, replace(asked, content=text))
 
-        most = TOY_CHARACTERS if toy(lane.model) else None
-        kept = shortened(asked.content, hits, form, fits_for(lane, with_text), most)
-        return with_text(form.write(asked.content, kept)), LaneGrounded(number, kept)
+        kept = shortened(question, hits, form, fits_for(lane, with_text), TOY_CHARACTERS if small else None)
+        text = form.write(question if small else asked.content, kept)
+        return with_text(text), LaneGrounded(number, kept, question=question)
+
+
+def standing(lane: Lane, question: str, before: Sequence[Message], small: bool) -> str:
+    """The question as it is to be searched for: a follow-up made to stand alone, by the model unless it is a toy."""
+    history = [message for message in before if message.role != "system"]
+    if not history or not isinstance(lane.passages, FollowsUp):
+        return question
+    return lane.passages.stand_alone(question, history, None if small else responder_for(lane.model, lane.key))
 
 
 def fits_for(lane: Lane, with_text: Callable[[str], tuple[Message, ...]]) -> Fits | None:

@@ -6,10 +6,10 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from engine.catalog import all_models, find
-from engine.compare import Comparison, Lane, LaneEnded, LaneResult, Note
+from engine.compare import CompareEvent, Comparison, Lane, LaneEnded, LaneResult, Note
 from engine.errors import Problem
 from engine.messages import Sampling
 from engine.prompts import styles
@@ -18,9 +18,15 @@ PRINTED = ("model", "text", "tokens", "seconds", "first_token_seconds", "end", "
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options; defaults are Sampling's own."""
-    default = Sampling()
+    """The options of this module."""
     options = argparse.ArgumentParser(prog="python -m engine.compare", description=__doc__)
+    add_options(options)
+    return options
+
+
+def add_options(options: argparse.ArgumentParser) -> None:
+    """What a comparison can be told; defaults are Sampling's own."""
+    default = Sampling()
     options.add_argument("--prompt", required=True, help="what every lane is asked")
     options.add_argument("--lane", action="append", metavar="MODEL", help="a model's name, folder or Hub id; repeat")
     options.add_argument("--style", choices=list(styles()), help="prompt style of all lanes")
@@ -33,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--stop", action="append", default=[], help="end a reply at this text; repeat")
     options.add_argument("--seed", type=int, default=default.seed)
     options.add_argument("--json", action="store_true", help="print a JSON list, one object a lane")
-    return options
 
 
 def lanes_from(args: argparse.Namespace) -> list[Lane]:
@@ -74,19 +79,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one comparison; 0 when every lane answered, 1 when one failed, 2 when the request was wrong."""
     args = parser().parse_args(arguments)
     try:
-        comparison = Comparison(lanes_from(args), args.prompt)
+        results = compared(lanes_from(args), args.prompt)
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 2
+    if args.json:
+        print(json.dumps([printed(result) for result in results], ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(readable(result) for result in results))
+    return 1 if any(result.error for result in results) else 0
+
+
+def compared(
+    lanes: Sequence[Lane], prompt: str, tell: Callable[[CompareEvent], None] = lambda event: None
+) -> list[LaneResult]:
+    """The results in the order of the lanes; notes go to the error stream, every event to `tell`. Raises Problem."""
     results: dict[int, LaneResult] = {}
-    for event in comparison:
+    for event in Comparison(lanes, prompt):
+        tell(event)
         if isinstance(event, Note):
             print(event.text, file=sys.stderr)
         elif isinstance(event, LaneEnded):
             results[event.lane] = event.result
-    ordered = [results[lane] for lane in sorted(results)]
-    if args.json:
-        print(json.dumps([printed(result) for result in ordered], ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(readable(result) for result in ordered))
-    return 1 if any(result.error for result in ordered) else 0
+    return [results[lane] for lane in sorted(results)]

@@ -80,12 +80,14 @@ class LaneBegan:
 class LaneGrounded:
     """What the lane reads before it answers, as it stands in its prompt: passage i has the number i + 1.
 
-    With nothing near enough there are no passages, and `refusal` is the answer; the model is not asked.
+    With nothing near enough there are no passages, and `refusal` is the answer; the model is not asked. `question`
+    is what was searched for: a follow-up stands alone in it.
     """
 
     lane: int
     passages: tuple[Passage, ...]
     refusal: str = ""
+    question: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,11 +136,16 @@ def system(lane: Lane) -> tuple[Message, ...]:
 
 
 def by_base(lanes: Sequence[Lane]) -> list[list[int]]:
-    """Indices of lanes that decode together: one group per local base, one per endpoint lane."""
+    """Indices of lanes that are asked together: one group per local base, one per endpoint lane.
+
+    Lanes that read documents are a group of their own: searching for them holds up none of the others, whose rows
+    they join in the decode loop.
+    """
     groups: dict[tuple, list[int]] = {}
     for i, lane in enumerate(lanes):
         model = lane.model
-        key = (i,) if model.endpoint else (model.base, model.revision, model.precision)
+        read = lane.passages is not None
+        key = (i,) if model.endpoint else (model.base, model.revision, model.precision, read)
         groups.setdefault(key, []).append(i)
     return list(groups.values())
 
@@ -157,7 +164,13 @@ def notes(lanes: Sequence[Lane]) -> list[str]:
         if len(lanes_of_it) > 1:
             *first, last = (str(i + 1) for i in lanes_of_it)
             numbers = f"{', '.join(first)} and {last}"
-            asked = {(lanes[i].style, lanes[i].system, lanes[i].sampling, id(lanes[i].passages)) for i in lanes_of_it}
+            asked = {way(lanes[i]) for i in lanes_of_it}
             how = "asked in different ways" if len(asked) > 1 else "asked in the same way: their answers must be equal"
             found.append(f"Lanes {numbers} are the same weights, {how}.")
     return found
+
+
+def way(lane: Lane) -> tuple:
+    """How a lane asks its model; equal for lanes whose models read the same."""
+    read = (id(lane.passages), lane.form) if lane.passages is not None else None
+    return lane.style, lane.system, lane.sampling, read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from engine.catalog import Model
 from engine.messages import Begin, End, Message, Piece, Reason, Sampling, ToolCall
@@ -43,6 +43,15 @@ class Passages(Protocol):
 
     def nearest(self, question: str) -> Passage | None:
         """What comes nearest to the question, however far; None where there is nothing."""
+        ...
+
+
+@runtime_checkable
+class FollowsUp(Passages, Protocol):
+    """Passages that know what a question asks for after what was said before it."""
+
+    def stand_alone(self, question: str, history: Sequence[Message], responder: Responder | None) -> str:
+        """The question as it is to be searched for; `responder` may rewrite it, without one a rule does."""
         ...
 
 

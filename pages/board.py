@@ -11,25 +11,53 @@ from engine.compare import (
     Lane,
     LaneBegan,
     LaneEnded,
+    LaneGrounded,
     LanePiece,
     LaneResult,
     LaneWaits,
     Note,
 )
 from engine.messages import Message
+from engine.respond import Passage
+from rag.citing import Marks
+from rag.lane import Checked, Documents, checked
+from rag.types import Hit
 
 FEWEST_LANES = 2
 LONGEST_SHOWN = 2000  # characters of a prompt in each lane; what is sent and exported is always the whole
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What a lane read before it answered: passages[i] has the number i + 1 in its prompt, hits[i] says where it is.
+
+    `question` is what was searched for. `refused` says that nothing was near enough, and no model was asked.
+    """
+
+    passages: tuple[Passage, ...] = ()
+    hits: tuple[Hit, ...] = ()
+    question: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True)
 class Turn:
-    """One finished exchange of a lane. `lane` is how it was asked; `retries` counts the answers thrown away."""
+    """One finished exchange of a lane. `lane` is how it was asked; `retries` counts the answers thrown away.
+
+    A lane with documents also has what it read, and its answer with the marks in it checked.
+    """
 
     prompt: str
     lane: Lane
     result: LaneResult
     retries: int = 0
+    reading: Reading | None = None
+    checked: Checked | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer as the page shows it; `result.text` is raw model output."""
+        return self.checked.text if self.checked else self.result.text
 
 
 @dataclass(frozen=True)
@@ -43,6 +71,7 @@ class Ask:
     began: bool = False
     text: str = ""
     tokens: int = 0
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +86,12 @@ class LaneView:
     def last(self) -> Turn | None:
         """The newest finished turn."""
         return self.turns[-1] if self.turns else None
+
+    @property
+    def reading(self) -> Reading | None:
+        """What the lane reads now, or read last."""
+        newest = self.ask or self.last
+        return newest.reading if newest else None
 
 
 @dataclass(frozen=True)
@@ -95,16 +130,36 @@ def apply(board: Board, event: CompareEvent) -> Board:
     match event:
         case LaneWaits():
             ask = replace(view.ask, waits=event.what)
+        case LaneGrounded():
+            ask = replace(view.ask, reading=reading_of(view.ask.lane, event), waits="")
         case LaneBegan():
             ask = replace(view.ask, began=True, waits="")
         case LanePiece():
             ask = replace(view.ask, text=view.ask.text + event.text, tokens=event.tokens, waits="")
         case LaneEnded():
-            turn = Turn(view.ask.prompt, view.ask.lane, event.result, view.ask.retries)
-            return board.change(event.lane, LaneView(view.model, (*view.turns, turn)))
+            return board.change(event.lane, LaneView(view.model, (*view.turns, ended(view.ask, event.result))))
         case _:
             return board
     return board.change(event.lane, replace(view, ask=ask))
+
+
+def reading_of(lane: Lane, event: LaneGrounded) -> Reading:
+    """What the event says that a lane reads, with the hits behind the passages."""
+    found = lane.passages.hits(event.question) if isinstance(lane.passages, Documents) else ()
+    return Reading(event.passages, found[: len(event.passages)], event.question, bool(event.refusal))
+
+
+def ended(ask: Ask, result: LaneResult) -> Turn:
+    """The turn that an exchange came to; the marks of an answer from documents are held against the passages."""
+    made = Turn(ask.prompt, ask.lane, result, ask.retries, ask.reading)
+    if ask.reading is None or ask.reading.refused:
+        return made
+    return replace(made, checked=checked(ask.lane, result.text, ask.reading.hits, ask.reading.question))
+
+
+def collection(lane: Lane) -> str:
+    """The name of the collection that a lane reads; empty where it reads none."""
+    return lane.passages.name if isinstance(lane.passages, Documents) else ""
 
 
 def history(view: LaneView, without_last: bool = False) -> list[Message]:
@@ -112,7 +167,7 @@ def history(view: LaneView, without_last: bool = False) -> list[Message]:
     messages = []
     for turn in view.turns[:-1] if without_last else view.turns:
         if turn.result.error is None and turn.result.text.strip():
-            messages += [Message("user", turn.prompt), Message("assistant", turn.result.text)]
+            messages += [Message("user", turn.prompt), Message("assistant", turn.text)]
     return messages
 
 
@@ -121,13 +176,21 @@ def chat(view: LaneView) -> list[dict]:
     said = []
     for turn in view.turns:
         said.append(bubble("user", shortened(turn.prompt)))
-        if turn.result.text:
-            said.append(bubble("assistant", turn.result.text))
+        if turn.text:
+            said.append(bubble("assistant", turn.text))
     if view.ask:
         said.append(bubble("user", shortened(view.ask.prompt)))
         if view.ask.text:
-            said.append(bubble("assistant", view.ask.text))
+            said.append(bubble("assistant", so_far(view.ask)))
     return said
+
+
+def so_far(ask: Ask) -> str:
+    """The words of a running lane; where it reads documents, without marks that point nowhere."""
+    if ask.reading is None or ask.reading.refused:
+        return ask.text
+    marks = Marks(len(ask.reading.hits))
+    return marks.feed(ask.text) + marks.finish()
 
 
 def shortened(prompt: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import cast
@@ -14,7 +15,7 @@ from engine.catalog import all_models
 from pages import render
 from pages.board import LaneView
 from pages.export import FORMATS
-from pages.form import AS_SHARED, PER_LANE, Fields, drawn_fields, style_fields
+from pages.form import AS_SHARED, PER_LANE, Fields, chosen_fields, drawn_fields
 from pages.launch import Launch
 from pages.presets import PRESETS, Arrangement
 
@@ -63,8 +64,10 @@ def arrangement_row() -> tuple[dict[str, gr.Button], gr.Button, gr.Button]:
     return presets, fewer_button, more_button
 
 
-def lane_card(place: int, arrangement: Arrangement, view: LaneView, launch: Launch) -> LaneCard:
-    """One lane: heading, model, talk, figures, and settings of its own."""
+def lane_card(
+    place: int, arrangement: Arrangement, view: LaneView, launch: Launch, there: Sequence[tuple[str, str]]
+) -> LaneCard:
+    """One lane: heading, model, talk, figures, and settings of its own; `there` are the collections it may read."""
     used = place < len(arrangement.lanes)
     placement = arrangement.lanes[place if used else 0]
     with gr.Column(visible=used, elem_classes="lane", elem_id=f"lane-{place + 1}", min_width=0) as column:
@@ -98,7 +101,7 @@ def lane_card(place: int, arrangement: Arrangement, view: LaneView, launch: Laun
             stop = gr.Button("Stop", size="sm", variant="stop", elem_classes="lane-stop", min_width=60)
             retry = gr.Button("Retry", size="sm", variant="secondary", elem_classes="lane-retry", min_width=60)
         with gr.Accordion("This lane only", open=False, elem_classes="own-settings"):
-            fields = style_fields(f"lane-{place + 1}", placement.style or AS_SHARED, may_share=True)
+            fields = chosen_fields(f"lane-{place + 1}", placement.style or AS_SHARED, there, may_share=True)
             with gr.Column(visible=False) as drawer:
                 fields |= drawn_fields(f"lane-{place + 1}")
     return LaneCard(column, head, model, chat, foot, stop, retry, fields, drawer)

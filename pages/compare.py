@@ -7,19 +7,21 @@ from typing import Any, cast
 
 import gradio as gr
 from gradio.components import Component
+from gradio.context import Context
 
 from engine.catalog import all_models
 from engine.compare import MOST_LANES
 from pages import moves
 from pages.cards import LaneCard, arrangement_row, composer, lane_card, tools
 from pages.desk import Desk
-from pages.form import OWN, SHARED, Fields, drawn_fields, style_fields
+from pages.form import OWN, SHARED, Fields, chosen_fields, drawn_fields
 from pages.hosted import endpoint_form
 from pages.launch import Launch
 from pages.pickers import follow
 from pages.presets import PRESETS
 from pages.preview import preview, show_preview
 from pages.remote import compare
+from pages.shelf import collections
 
 TITLE = "Compare"
 STREAMS = 32  # comparisons and retries that stream at once; each holds a thread for one beat at a time
@@ -62,10 +64,11 @@ def build(launch: Launch) -> None:
     """Lay out the tab inside the current Blocks and wire it."""
     arrangement = PRESETS["Base vs tuned"](all_models())
     desk = gr.State(Desk([placement.model for placement in arrangement.lanes]))
+    there = collections(launch.visitor("somebody"))
     presets, fewer, more = arrangement_row()
     with gr.Row(elem_classes="lanes"):
         views = desk.value.board.lanes
-        cards = [lane_card(place, arrangement, views[place], launch) for place in range(MOST_LANES)]
+        cards = [lane_card(place, arrangement, views[place], launch, there) for place in range(MOST_LANES)]
     proof = gr.HTML(elem_id="proof")
     with gr.Column(elem_id="composer"):
         prompt, send, stop, clear = composer()
@@ -73,13 +76,14 @@ def build(launch: Launch) -> None:
     diff, downloads, box = tools()
     with gr.Accordion("Shared settings", open=False, elem_classes="settings"):
         written = gr.HTML(preview(arrangement.style, "", ""), elem_id="preview")
-        shared = style_fields("shared", arrangement.style) | drawn_fields("shared")
+        shared = chosen_fields("shared", arrangement.style, there) | drawn_fields("shared")
     if launch.mode != "visitor":
         endpoint_form(desk, [card.model for card in cards], launch)
 
     table = Table(desk, cards, shared, proof, status)
     wire_composer(table, prompt, send, stop, clear)
     wire_arrangement(table, presets, fewer, more)
+    wire_documents(table, gr.State(there))
     wire_tools(table, diff, downloads, box)
     wire_preview(table, prompt, written)
     for place in range(MOST_LANES):
@@ -103,9 +107,18 @@ def wire_arrangement(table: Table, presets: dict[str, gr.Button], fewer: gr.Butt
     models, styles = [card.model for card in table.cards], [card.fields["style"] for card in table.cards]
     gr.on(None, moves.offer, None, models, **INSTANT)  # runs may have made models since the server started
     follow(models, table.desk)
-    outputs = [table.shared["style"], *models, *styles, *table.columns, *table.view]
+    read = [card.fields["collection"] for card in table.cards]
+    outputs = [table.shared["style"], *models, *styles, *read, *table.columns, *table.view]
     for name, button in presets.items():
         button.click(moves.preset(name), [table.desk], outputs, **INSTANT)
+
+
+def wire_documents(table: Table, last: gr.State) -> None:
+    """The collections there are when the page is opened, and whenever its tab is chosen."""
+    fields = [table.shared["collection"], *(card.fields["collection"] for card in table.cards)]
+    gr.on(None, moves.offer_documents, last, [last, *fields], **INSTANT)
+    if isinstance(Context.block, gr.Tab):
+        Context.block.select(moves.offer_documents, last, [last, *fields], **INSTANT)
 
 
 def wire_tools(table: Table, diff: gr.Checkbox, downloads: dict[str, gr.Button], box: gr.Textbox) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.data.exports import cell as text_cell
-from pages.board import Board
+from pages.board import Board, Reading, Turn, collection
 from pages.render import stats_line
 
 
@@ -27,9 +27,28 @@ def rows(board: Board) -> list[dict[str, Any]]:
             row |= {"tokens_per_second": result.tokens_per_second, "logit_difference": result.logit_difference}
             row |= {"style": lane.style, "system": lane.system, "rendered_prompt": result.prompt}
             row |= {"prompt_tokens": result.prompt_tokens, "cut_tokens": result.cut_tokens}
-            row |= asdict(lane.sampling) | {"stop": list(lane.sampling.stop)}
+            row |= asdict(lane.sampling) | {"stop": list(lane.sampling.stop)} | read(turn)
             found.append(row)
     return sorted(found, key=lambda row: (row["turn"], row["lane"]))
+
+
+def read(turn: Turn) -> dict[str, Any]:
+    """What a turn read, with the answer as its checked marks left it; a row without documents has it all empty."""
+    reading, found = turn.reading or Reading(), turn.checked
+    form = turn.lane.form if collection(turn.lane) else ""
+    return {"collection": collection(turn.lane), "form": form, "searched_for": reading.question,
+            "checked_answer": found.text if found else "", "removed_marks": found.removed_marks if found else None,
+            "mended_marks": found.mended_marks if found else None, "sources": sources(turn)}  # fmt: skip
+
+
+def sources(turn: Turn) -> list[dict[str, Any]]:
+    """The passages that a turn read: number, file, printed page, cosine, whether it is cited, and its words."""
+    reading, cited = turn.reading or Reading(), turn.checked.cited if turn.checked else ()
+    return [
+        {"number": hit.rank, "file": hit.chunk.file, "page": hit.chunk.page_label, "cosine": round(hit.cosine, 4),
+         "cited": hit.rank in cited, "text": passage.text}
+        for hit, passage in zip(reading.hits, reading.passages, strict=True)
+    ]  # fmt: skip
 
 
 def as_json(board: Board) -> str:
@@ -69,9 +88,27 @@ def as_markdown(board: Board) -> str:
                 figures = turn.result.error or stats_line(turn.result)
                 adapter = f" (adapter {turn.result.adapter})" if turn.result.adapter else ""
                 retried = f" · retried, seed {turn.result.seed}" if turn.retries else ""
-                parts.append(f"### Lane {number}: {turn.result.model}{adapter}\n\n{fenced(turn.result.text)}\n")
+                parts.append(f"### Lane {number}: {turn.result.model}{adapter}\n\n{fenced(turn.text)}\n")
                 parts.append(f"{figures}{retried}\n")
+                parts += listed(turn)
     return "\n".join(parts)
+
+
+def listed(turn: Turn) -> list[str]:
+    """The sources of a turn as lines of a list, each in code marks that its name cannot close."""
+    if not collection(turn.lane):
+        return []
+    rows = [
+        f"- [{one['number']}] {coded(one['file'])}, page {one['page']}, cosine {one['cosine']}"
+        + (", cited" if one["cited"] else "")
+        for one in sources(turn)
+    ]
+    return [f"Documents: {coded(collection(turn.lane))}\n", *("\n".join(rows) + "\n",) * bool(rows)]
+
+
+def coded(text: str) -> str:
+    """A name in code marks."""
+    return f"`{text.replace('`', chr(39))}`"
 
 
 def fenced(text: str) -> str:

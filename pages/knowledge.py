@@ -11,6 +11,7 @@ from pages import knowledge_add as add
 from pages import knowledge_ask as asking
 from pages import knowledge_map as maps
 from pages import knowledge_measure as measuring
+from pages import knowledge_mend as mending
 from pages import knowledge_shelf as shelves
 from pages.knowledge_api import add_documents, ask, search
 from pages.knowledge_docs_form import Adding, Shelf, adding_form, shelf_form
@@ -38,7 +39,7 @@ def build(launch: Launch) -> None:
     study = gr.State(Study())
     with gr.Column(elem_id="knowledge-tab"):
         shelf = shelf_form(launch)
-        with gr.Tabs(elem_classes="knowledge-inner"):
+        with gr.Tabs(elem_classes="knowledge-inner") as parts:
             with gr.Tab("Ask", id="knowledge-ask-tab"):
                 talk = talk_form(launch)
             with gr.Tab("Documents", id="knowledge-documents-tab", render_children=True):
@@ -47,10 +48,13 @@ def build(launch: Launch) -> None:
                 mapping = mapping_form()
             with gr.Tab("Measure", id="knowledge-measure-tab", render_children=True):
                 measure = measuring_form(launch)
-    view = [shelf.choice, shelf.headline, adding.files, adding.chosen, talk.place, talk.tags]
+    view = [shelf.choice, shelf.headline, adding.files, adding.chosen, talk.place, talk.tags,
+            shelf.offer, shelf.offered, shelf.model, shelf.length]  # fmt: skip
     chosen = wire_shelf(study, shelf, talk, view)
-    wire_files(study, adding, view)
-    wire_adding(study, adding, view, chosen)
+    job = [adding.progress, gr.Timer(GLANCE, active=False)]
+    wire_files(study, adding, view, job, chosen)
+    wire_adding(study, adding, view, job, chosen)
+    wire_mending(study, shelf, parts, job)
     wire_talk(study, talk, view)
     wire_map(study, mapping)
     wire_measure(study, measure, talk)
@@ -75,28 +79,36 @@ def wire_shelf(study: gr.State, shelf: Shelf, talk: Talk, view: list[Any]) -> De
     return chosen
 
 
-def wire_files(study: gr.State, adding: Adding, view: list[Any]) -> None:
-    """One file: its tags, what was cleaned away, its removal."""
-    one = [study, adding.chosen]
-    adding.chosen.input(shelves.look_at, one, [adding.new_tags, adding.cleaned], **INSTANT)
+def wire_files(study: gr.State, adding: Adding, view: list[Any], job: list[Any], chosen: Dependency) -> None:
+    """One file: its tags, what was cleaned away and is put back, its removal."""
+    one, seen = [study, adding.chosen], [adding.new_tags, adding.cleaned]
+    adding.chosen.input(mending.look_at, one, seen, **INSTANT)
+    adding.progress.submit(mending.look_again, [study], seen, **INSTANT)
+    chosen.then(mending.look_again, [study], seen, **INSTANT)
+    adding.cleaned.select(mending.settle, [study], [adding.told, *job], **INSTANT)
     adding.tag.click(shelves.set_tags, [*one, adding.new_tags], [adding.told, *view], **INSTANT)
     adding.remove.click(shelves.remove, one, [adding.told, *view], **INSTANT)
-    adding.clean.click(shelves.keep_out, [study, adding.phrases], adding.told, **INSTANT)
+    adding.clean.click(mending.keep_out, [study, adding.phrases], [adding.told, *job], **INSTANT)
 
 
-def wire_adding(study: gr.State, adding: Adding, view: list[Any], chosen: Dependency) -> None:
+def wire_mending(study: gr.State, shelf: Shelf, parts: gr.Tabs, job: list[Any]) -> None:
+    """Re-index, and look for damage."""
+    shelf.accept.click(mending.accept, [study], [shelf.told, *job, parts], **INSTANT)
+    shelf.reindex.click(mending.reindex, [study, shelf.model, shelf.length], [shelf.told, *job, parts], **INSTANT)
+    shelf.check.click(mending.check, [study], shelf.told, **WORKING)
+
+
+def wire_adding(study: gr.State, adding: Adding, view: list[Any], job: list[Any], chosen: Dependency) -> None:
     """From files that arrived to a plan, from a plan to a job, and a look at the job on a timer."""
     plan = [adding.plan, adding.apply, adding.discard, adding.gone]
     wishes = [study, adding.tags, adding.password]
     adding.drop.upload(add.arrived, wishes, plan, **WORKING)
     adding.look.click(add.look_into, [study, adding.path, *wishes[1:]], plan, **WORKING)
     adding.discard.click(add.discard, [study], plan, **INSTANT)
-    timer = gr.Timer(GLANCE, active=False)
-    job = [adding.progress, timer]
     adding.apply.click(add.start, [*wishes, adding.gone], [*plan, *job, *view], **WORKING)
     adding.progress.select(add.cancel, [study], job, **INSTANT)
     adding.progress.submit(shelves.arrive, [study], view, **INSTANT)
-    timer.tick(add.look, [study], job, **INSTANT)
+    job[1].tick(add.look, [study], job, **INSTANT)
     gr.on(None, add.look, [study], job, **INSTANT)
     chosen.then(add.look, [study], job, **INSTANT)
 

@@ -30,8 +30,11 @@ from rag.types import CollectionSettings
 SHOWN = 3600  # seconds after which the report of a finished job is no longer shown
 UNNAMED = "My documents"
 CANCEL = '<button type="button" class="cancel" data-cancel>Cancel</button>'
-WORDS = {"queued": "waiting for its turn", "running": "adding", "stopped": "stopped", "failed": "failed",
-         "done": "done", "lost": "lost"}  # fmt: skip
+WORDS = {"queued": "waiting for its turn", "stopped": "stopped", "failed": "failed", "done": "done", "lost": "lost"}
+DOING = {"add": "adding", "reindex": "re-indexing", "keep": "cleaning anew", "phrases": "cleaning anew"}
+STOPPED = {"add": "What was added before the stop stays.", "reindex": "Nothing was changed.",
+           "keep": "Files that were done before the stop are cleaned anew.",
+           "phrases": "Files that were done before the stop are cleaned anew."}  # fmt: skip
 
 
 @asks("add documents")
@@ -173,10 +176,11 @@ def progress(job: Job | None) -> str:
     """How far a job is: a bar, counts, and about how long the rest takes."""
     if job is None:
         return ""
-    now = adding.progress(job)
-    facts = [WORDS.get(job.state, job.state)]
+    now, work = adding.progress(job), str(job.record.get("work", "add"))
+    facts = [WORDS.get(job.state, DOING.get(work, work))]
     if job.state == "done" and "seconds" in job.done:
-        facts = [f"done in {duration(float(job.done['seconds']))}"]
+        doing = "" if work == "add" else f"{DOING.get(work, work)} "
+        facts = [f"{doing}done in {duration(float(job.done['seconds']))}"]
     if not job.over and now:
         facts += [f"{now.files_done} of {count(now.files, 'file')}", f"{now.chunks_done:,} of {now.chunks:,} passages"]
         if now.file:
@@ -188,7 +192,7 @@ def progress(job: Job | None) -> str:
     share = 1.0 if job.state == "done" else now.share if now else 0.0
     pulse = '<span class="pulse" aria-hidden="true"></span>' if not job.over else ""
     reason = f'<div class="lane-error">{escape(job.reason)}</div>' if job.reason and job.state != "stopped" else ""
-    kept = "<p>What was added before the stop stays.</p>" if job.state == "stopped" else ""
+    kept = f"<p>{STOPPED.get(work, '')}</p>" if job.state == "stopped" else ""
     bar = (
         f'<progress max="1" value="{share:.3f}" aria-label="Documents added"></progress>{CANCEL}'
         if not job.over

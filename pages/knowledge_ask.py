@@ -143,15 +143,8 @@ def told(turn: Turn, event: AnswerEvent) -> Turn:
 
 def finished(turn: Turn, answer: Answer) -> Turn:
     """The turn with the whole answer, and what a careful reader should know of it."""
-    notes = []
     doubtful = sorted({each.number for each in answer.citations if each.support < DOUBTFUL})
-    if doubtful:
-        which = ", ".join(map(str, doubtful))
-        notes.append(f"Passage {which} shares few words with what it is cited for: look for yourself.")
-    if answer.mended_marks:
-        notes.append(
-            f"{answer.mended_marks} marks were set by looking which passage holds the words: the model is a toy."
-        )
+    notes = render.about_marks(doubtful, answer.mended_marks)
     notes += [f"No cited page holds this quotation: “{each.text}”" for each in answer.quotes if not each.numbers]
     return replace(
         turn, text=answer.text, cited=answer.cited, removed=answer.removed_marks, notes=tuple(notes), running=False,

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from engine.compare import CompareEvent, Comparison, Lane, LaneBegan, LaneEnded, LaneGrounded, LanePiece, LaneWaits
-from engine.grounding import inert, toy
 from pages.knowledge_talk import Quarter
 from pages.render import ENDS
-from rag.citing import Marks, citations, mended
 from rag.collection import Asked
+from rag.lane import checked
 
 BEAT = 0.2  # seconds between two updates: for each widget the browser searches all of the page's, tab by tab
 
@@ -68,15 +67,12 @@ def changed(cell: Quarter, event: CompareEvent, lane: Lane) -> Quarter:
 
 def ended(cell: Quarter, event: LaneEnded, lane: Lane) -> Quarter:
     """A finished cell: marks that point nowhere are out, and a toy's marks stand where the words are."""
-    result, text, removed = event.result, event.result.text.strip(), 0
+    result, text = event.result, event.result.text.strip()
     cited: tuple[int, ...] = ()
-    if isinstance(lane.passages, Asked) and cell.passages:
-        passages = [inert(hit.chunk.text) for hit in lane.passages.found[: cell.passages]]
-        marks = Marks(len(passages))
-        text, removed = (marks.feed(text) + marks.finish()).strip(), marks.removed
-        text = mended(text, passages)[0] if toy(lane.model) else text
-        cited = tuple(sorted({each.number for each in citations(text, passages)}))
     parts = [f"{result.seconds:.1f} s", ENDS.get(result.end, result.end)]
-    if removed:
-        parts.append(f"{removed} marks without a passage taken out")
+    if isinstance(lane.passages, Asked) and cell.passages:
+        found = checked(lane, text, lane.passages.found[: cell.passages])
+        text, cited = found.text, found.cited
+        if found.removed_marks:
+            parts.append(f"{found.removed_marks} marks without a passage taken out")
     return replace(cell, text=text, cited=cited, running=False, error=result.error or "", line=" · ".join(parts))

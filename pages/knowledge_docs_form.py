@@ -8,6 +8,7 @@ from html import escape
 import gradio as gr
 
 from engine.settings import ASSETS, settings
+from pages.knowledge_lines import PICK
 from pages.launch import Launch
 from pages.upload import largest
 
@@ -30,6 +31,9 @@ watch('value', () => {
 });"""
 
 
+EMBEDDERS = ["all-MiniLM-L6-v2", "BAAI/bge-small-en-v1.5"]
+
+
 def script(name: str) -> str:
     """A script of assets, for a gr.HTML to run once."""
     return (ASSETS / name).read_text(encoding="utf-8")
@@ -41,6 +45,9 @@ class Shelf:
 
     choice: gr.Dropdown
     headline: gr.HTML
+    offer: gr.Row
+    offered: gr.HTML
+    accept: gr.Button
     new_name: gr.Textbox
     embedder: gr.Dropdown
     tokens: gr.Number
@@ -54,6 +61,10 @@ class Shelf:
     export: gr.Button
     link: gr.HTML
     incoming: gr.HTML
+    model: gr.Dropdown
+    length: gr.Number
+    reindex: gr.Button
+    check: gr.Button
     told: gr.HTML
 
 
@@ -63,8 +74,11 @@ def shelf_form(launch: Launch) -> Shelf:
     with gr.Row(elem_id="knowledge-head"):
         choice = gr.Dropdown([], label="Collection", elem_id="knowledge-choice", min_width=240, allow_custom_value=True)
         headline = gr.HTML(elem_id="knowledge-headline")
+    with gr.Row(visible=False, elem_id="knowledge-offer", elem_classes="fields") as offer:
+        offered = gr.HTML()
+        accept = gr.Button("Re-index it now", size="sm", variant="primary", elem_id="knowledge-accept")
     with gr.Accordion(
-        "Collections: new, rename, delete, export, import",
+        "Collections: new, rename, delete, re-index, export, import",
         open=False,
         visible=owner,
         elem_classes="settings",
@@ -72,19 +86,9 @@ def shelf_form(launch: Launch) -> Shelf:
     ):
         with gr.Row(elem_classes="fields"):
             new_name = gr.Textbox(label="New collection", max_length=80, elem_id="knowledge-new", min_width=200)
-            embedder = gr.Dropdown(
-                ["all-MiniLM-L6-v2", "BAAI/bge-small-en-v1.5"],
-                value="all-MiniLM-L6-v2",
-                label="Embedding model",
-                info="The first needs no network; others come from the Hub.",
-                allow_custom_value=True,
-                elem_id="knowledge-embedder",
-                min_width=200,
+            embedder, tokens = indexing_fields(
+                "", "Embedding model", "The first needs no network; others come from the Hub."
             )
-            tokens = gr.Number(
-                256, label="Passage length", info="in the model's own tokens", precision=0, minimum=32, maximum=8192,
-                elem_id="knowledge-tokens", min_width=130,
-            )  # fmt: skip
             create = gr.Button("Create", size="sm", elem_id="knowledge-create")
         with gr.Row(elem_classes="fields"):
             name = gr.Textbox(label="Another name", max_length=80, elem_id="knowledge-name", min_width=200)
@@ -95,6 +99,11 @@ def shelf_form(launch: Launch) -> Shelf:
             gr.HTML('<p class="note">Delete this collection with everything in it? The files you added stay yours.</p>')
             really = gr.Button("Delete it", size="sm", variant="stop", elem_id="knowledge-really")
             keep = gr.Button("Keep it", size="sm", elem_id="knowledge-keep")
+        with gr.Row(elem_classes="fields", elem_id="knowledge-indexing"):
+            title, info = "Embedding model of this collection", "With another one every passage is embedded anew."
+            model, length = indexing_fields("again-", title, info)
+            reindex = gr.Button("Re-index", size="sm", elem_id="knowledge-reindex")
+            check = gr.Button("Look for damage", size="sm", elem_id="knowledge-check")
         link = gr.HTML(elem_id="knowledge-link")
         incoming = gr.HTML(
             f'<div class="dropzone small" data-limit="{largest()}"><p class="drop-buttons"><button type="button" '
@@ -105,8 +114,21 @@ def shelf_form(launch: Launch) -> Shelf:
             elem_id="knowledge-import",
         )
         told = gr.HTML(elem_id="knowledge-managed")
-    return Shelf(choice, headline, new_name, embedder, tokens, create, name, rename, delete, sure, really, keep, export,
-                 link, incoming, told)  # fmt: skip
+    return Shelf(choice, headline, offer, offered, accept, new_name, embedder, tokens, create, name, rename, delete,
+                 sure, really, keep, export, link, incoming, model, length, reindex, check, told)  # fmt: skip
+
+
+def indexing_fields(of: str, title: str, info: str) -> tuple[gr.Dropdown, gr.Number]:
+    """Embedding model and passage length; `of` stands in their element ids."""
+    embedder = gr.Dropdown(
+        EMBEDDERS, value=EMBEDDERS[0], label=title, info=info, allow_custom_value=True,
+        elem_id=f"knowledge-{of}embedder", min_width=200,
+    )  # fmt: skip
+    tokens = gr.Number(
+        256, label="Passage length", info="in the model's own tokens", precision=0, minimum=32, maximum=8192,
+        elem_id=f"knowledge-{of}tokens", min_width=130,
+    )  # fmt: skip
+    return embedder, tokens
 
 
 @dataclass(frozen=True)
@@ -172,7 +194,7 @@ def adding_form(launch: Launch) -> Adding:
             new_tags = gr.Textbox(label="Its tags", visible=owner, elem_id="knowledge-its-tags", min_width=170)
             tag = gr.Button("Set tags", size="sm", visible=owner, elem_id="knowledge-set-tags")
             remove = gr.Button("Remove file", size="sm", variant="stop", visible=owner, elem_id="knowledge-remove")
-        cleaned = gr.HTML(elem_id="knowledge-cleaned")
+        cleaned = gr.HTML(elem_id="knowledge-cleaned", js_on_load=PICK)
         with gr.Row(elem_classes="fields", visible=owner):
             phrases = gr.Textbox(
                 label="Lines that cleaning shall always take away, one per line", lines=2, elem_id="knowledge-phrases"

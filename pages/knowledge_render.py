@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
+from engine.amounts import amount
 from pages.render import count
 from pages.words import duration
 from rag.types import FileRecord, FileReport
@@ -42,7 +43,7 @@ def plan(reports: Sequence[FileReport], seconds: float, left_out: Sequence[str] 
     told = f"{count(len(reports), 'file')}: {states(reports)}." if work else f"Nothing to do: {states(reports)}."
     rows = [
         f'<tr data-state="{escape(report.state)}"><th scope="row">{escape(report.file)}</th><td>{state(report)}</td>'
-        f"<td>{size(report.bytes)}</td><td>{escape(why(report))}</td></tr>"
+        f"<td>{amount(report.bytes)}</td><td>{escape(why(report))}</td></tr>"
         for report in reports
     ]
     return (
@@ -111,30 +112,14 @@ def tags(names: Sequence[str]) -> str:
     return " ".join(f'<span class="tag">{escape(name)}</span>' for name in names)
 
 
-def cleaned(file: FileRecord | None) -> str:
-    """What cleaning took away from one file, line by line, with the pages it stood on."""
-    if file is None:
-        return '<p class="quiet">Choose a file to see what cleaning took away from it.</p>'
-    if not file.cleaned:
-        return '<p class="quiet">Cleaning is switched off for this file: it stands as it was read.</p>'
-    if not file.removed:
-        return '<p class="quiet">Cleaning took nothing away from this file.</p>'
-    rows = [
-        f"<tr><td><q>{escape(each.line)}</q></td><td>{escape(each.why)}</td><td>{pages_of(each.pages)}</td></tr>"
-        for each in file.removed
-    ]
-    return table(("Line as it was read", "Why", "Pages"), rows, "removed")
+def said(sentences: Sequence[str]) -> str:
+    """What the index had to say, as notes."""
+    return "".join(f'<p class="note">{escape(sentence)}</p>' for sentence in dict.fromkeys(sentences))
 
 
-def pages_of(pages: Sequence[int]) -> str:
-    """Pages from 0 as people count them; many are shortened."""
-    shown = ", ".join(str(page + 1) for page in pages[:12])
-    return shown + (f" and {len(pages) - 12} more" if len(pages) > 12 else "")
-
-
-def size(number: int) -> str:
-    """Bytes in words."""
-    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.0f} kB" if number >= 1000 else f"{number} B"
+def offer(sentence: str) -> str:
+    """What is wrong with a collection; the button beside it mends it."""
+    return f'<p class="note" role="alert">{escape(sentence)}</p>'
 
 
 def told(text: str) -> str:

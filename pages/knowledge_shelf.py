@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -17,11 +16,13 @@ from pages.parts import asks, visitor
 from pages.render import count
 from pages.upload import EXPORT, batch_folder, forget
 from rag import sample
-from rag.opened import forgotten
+from rag.opened import forgotten, told
+from rag.rebuilding import trouble
 from rag.store import Store, list_collections
 from rag.types import CollectionSettings
 
-VIEW = ("choice", "headline", "files", "chosen", "place", "only")  # what shows a collection, in this order
+# what shows a collection, in this order
+VIEW = ("choice", "headline", "files", "chosen", "place", "only", "offer", "offered", "model", "length")
 
 
 def names(who: Visitor) -> list[tuple[str, str]]:
@@ -46,12 +47,19 @@ def view(study: Study, who: Visitor) -> list[Any]:
     if study.collection == sample.NAME and not sample.there():
         waiting = f'<p class="hint">{sample.ABOUT} They are read on the first question.</p>'
         empty = gr.Dropdown(choices=[], value=None)
-        return [choice, waiting, waiting, empty, empty, gr.Dropdown(choices=[], value=[], multiselect=True)]
+        no_tags = gr.Dropdown(choices=[], value=[], multiselect=True)
+        return [choice, waiting, waiting, empty, empty, no_tags, gr.Row(visible=False), "", gr.skip(), gr.skip()]
     with Store.open(study.collection) as store:
         files, tags, made = store.files(), store.tags(), store.settings
-        facts = headline(made, files, store.count())
-    picker = gr.Dropdown(choices=[each.path for each in files], value=None)
-    return [choice, facts, render.shelf(files), picker, picker, gr.Dropdown(choices=tags, value=[], multiselect=True)]
+        facts = headline(made, files, store.count()) + render.said(told(store.folder.name))
+        wrong = trouble(store) if may(who, "change collections") and files else None
+    paths = [each.path for each in files]
+    one = gr.Dropdown(choices=paths, value=study.file if study.file in paths else None)
+    return [
+        choice, facts, render.shelf(files), one, gr.Dropdown(choices=paths, value=None),
+        gr.Dropdown(choices=tags, value=[], multiselect=True), gr.Row(visible=wrong is not None),
+        render.offer(wrong.sentence) if wrong else "", made.embedder, made.chunk_tokens,
+    ]  # fmt: skip
 
 
 def headline(made: CollectionSettings, files: list, chunks: int) -> str:
@@ -189,23 +197,3 @@ def remove(request: gr.Request, study: Study, file: str | None) -> list[Any]:
         if not file or not store.remove_file(file):
             raise Problem("Choose a file first.")
     return [render.told(f"{file} is out of the collection."), *view(study, visitor(request))]
-
-
-@asks("ask documents")
-def look_at(request: gr.Request, study: Study, file: str | None) -> list[Any]:
-    """One file's tags, and what cleaning took away from it."""
-    with Store.open(allowed(visitor(request), study.collection)) as store:
-        record = store.file(file or "")
-    return [", ".join(record.tags) if record else "", render.cleaned(record)]
-
-
-@asks("change collections")
-def keep_out(request: gr.Request, study: Study, phrases: str) -> str:
-    """Lines that cleaning shall take away from now on."""
-    wanted = tuple(dict.fromkeys(line.strip() for line in (phrases or "").splitlines() if line.strip()))
-    with Store.open(own(request, study)) as store:
-        store.save_settings(replace(store.settings, phrases=wanted))
-    return render.told(
-        f"{count(len(wanted), 'line')} will be kept out. Files that are here already are cleaned anew when they are "
-        "added again."
-    )

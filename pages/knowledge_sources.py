@@ -11,6 +11,7 @@ from html import escape
 from pages.knowledge_plots import cosine_histogram
 from pages.knowledge_render import table, tags
 from pages.knowledge_study import EMPTY_SOURCES, Study
+from pages.render import count
 from rag.render import Picture, spans
 from rag.retrieve import Retrieved
 from rag.types import Chunk, Hit
@@ -103,11 +104,41 @@ def source(hit: Hit, cited: Sequence[int], opened: int | None, read: str = "") -
     if read and " ".join(read.split()) != " ".join(chunk.text.split()):
         part = f'<dt>What the model read of it</dt><dd class="read">{escape(read)}</dd>'
     return (
-        f'<li{mark}{current}><button type="button" class="open-source" data-cite="{hit.rank}">'
-        f'<span class="number">{hit.rank}</span><span class="where"><strong>{escape(chunk.file)}</strong>, '
-        f'{escape(chunk.pages)} {tags(chunk.tags)}</span><span class="score" title="cosine">{hit.cosine:.3f}</span>'
+        f'<li{mark}{current}><button type="button" class="open-source" data-cite="{hit.rank}">{where(hit)}'
         f'</button><p class="excerpt">{matched(excerpt(chunk.text), hit.matched)}</p>{same}'
         f'<details class="why"><summary>Why this passage</summary>{reasons(hit, part)}</details></li>'
+    )
+
+
+def brief(hit: Hit, cited: Sequence[int], read: str = "") -> str:
+    """One hit in a line that opens: inside is the passage, or what of it the model read. It needs no server."""
+    mark = ' data-cited="yes"' if hit.rank in cited else ""
+    text = matched(HEADING.sub("", read or hit.chunk.text), hit.matched)
+    fold = f'<summary class="open-source">{where(hit)}</summary><p class="excerpt">{text}</p>'
+    return f"<li{mark}><details>{fold}</details></li>"
+
+
+def about_marks(doubtful: Sequence[int] = (), mended: int = 0, removed: int = 0) -> list[str]:
+    """What a careful reader should know of the marks in an answer, in sentences."""
+    said = []
+    if doubtful:
+        which = ", ".join(map(str, doubtful))
+        said.append(f"Passage {which} shares few words with what it is cited for: look for yourself.")
+    if mended:
+        were = "was" if mended == 1 else "were"
+        said.append(f"{count(mended, 'mark')} {were} set or struck by where the words stand: the model is a toy.")
+    if removed:
+        were = "was" if removed == 1 else "were"
+        said.append(f"{count(removed, 'mark')} that pointed to no passage {were} taken out.")
+    return said
+
+
+def where(hit: Hit) -> str:
+    """A hit's number, its file and page with their tags, and how near it is."""
+    chunk = hit.chunk
+    return (
+        f'<span class="number">{hit.rank}</span><span class="where"><strong>{escape(chunk.file)}</strong>, '
+        f'{escape(chunk.pages)} {tags(chunk.tags)}</span><span class="score" title="cosine">{hit.cosine:.3f}</span>'
     )
 
 

@@ -62,12 +62,13 @@ class Board:
 class Study:
     """Lives in gr.State by reference: the page's stream works on it while Stop reaches in from outside.
 
-    `seen` is what the last look at the job showed; `shown` are the hits that stand in the list of sources,
-    `opened` is the number of the passage that is open and its page as HTML.
+    `file` is the one that is looked at; `seen` is what the last look at the job showed; `shown` are the hits that
+    stand in the list of sources, `opened` is the number of the passage that is open and its page as HTML.
     """
 
     def __init__(self, collection: str = "") -> None:
         self.collection = collection
+        self.file = ""
         self.turns: list[Turn] = []
         self.waiting = Waiting()
         self.job = ""
@@ -84,7 +85,7 @@ class Study:
     def choose(self, collection: str) -> None:
         """Turn to another collection; the talk with the last one ends."""
         if collection != self.collection:
-            self.collection = collection
+            self.collection, self.file = collection, ""
             self.clear()
 
     def clear(self) -> None:

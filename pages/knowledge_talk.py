@@ -32,10 +32,7 @@ def turn_html(place: int, turn: Turn) -> str:
 
 def asides(turn: Turn) -> list[str]:
     """What stands in small letters under an answer."""
-    said = list(turn.notes)
-    if turn.removed:
-        were = "was" if turn.removed == 1 else "were"
-        said.append(f"{count(turn.removed, 'mark')} that pointed to no passage {were} taken out.")
+    said = [*turn.notes, *render.about_marks(removed=turn.removed)]
     if not turn.running and turn.seconds:
         said.append(f"{turn.model} · {turn.seconds:.1f} s")
     return said

@@ -16,9 +16,12 @@ from pages import board as boards
 from pages import render
 from pages.desk import Desk, Run
 from pages.export import FORMATS
-from pages.form import AS_SHARED, SHARED, lane_from, lanes_from, resolve
+from pages.fairness import fairness
+from pages.form import AS_SHARED, SHARED, lane_from, lanes_from, resolve, shelf_choices
+from pages.lane_sources import sources
 from pages.parts import asks, visitor
 from pages.presets import PRESETS
+from pages.shelf import collections
 
 VIEW_OF_A_LANE = ("head", "talk", "figures")
 
@@ -27,8 +30,9 @@ def show(desk: Desk) -> list[Any]:
     """Every lane's heading, talk and figures, then the proof and the status line."""
     shown = []
     for place, view in enumerate(desk.board.lanes):
-        shown += [render.head(place, view), boards.chat(view), render.foot(view) + render.difference(desk.board, place)]
-    return [*shown, render.fairness(desk.board), render.status(desk.board)]
+        foot = render.foot(view) + sources(view) + render.difference(desk.board, place)
+        shown += [render.head(place, view), boards.chat(view), foot]
+    return [*shown, fairness(desk.board), render.status(desk.board)]
 
 
 def beat(desk: Desk) -> list[Any]:
@@ -136,7 +140,8 @@ def preset(name: str) -> Callable[..., list[Any]]:
         empty = [gr.skip()] * (MOST_LANES - len(arrangement.lanes))
         names = [placement.model.name for placement in arrangement.lanes]
         styles = [placement.style or AS_SHARED for placement in arrangement.lanes]
-        return [arrangement.style, *names, *empty, *styles, *empty, *columns(desk), *show(desk)]
+        read = [AS_SHARED if each.collection is None else each.collection for each in arrangement.lanes]
+        return [arrangement.style, *names, *empty, *styles, *empty, *read, *empty, *columns(desk), *show(desk)]
 
     return arrange
 
@@ -174,3 +179,13 @@ def export(name: str) -> Callable[..., str]:
 def offer(request: gr.Request) -> list[gr.Dropdown]:
     """The pickers with the models that there are now."""
     return [gr.Dropdown(choices=[model.name for model in all_models()]) for _ in range(MOST_LANES)]
+
+
+@asks("look")
+def offer_documents(request: gr.Request, last: list[tuple[str, str]]) -> list[Any]:
+    """The collections there are now, for the shared field and each lane's; unchanged ones are left alone."""
+    now = collections(visitor(request))
+    if now == [tuple(each) for each in last]:
+        return [gr.skip()] * (MOST_LANES + 2)
+    in_lanes = [gr.Dropdown(choices=shelf_choices(now, True)) for _ in range(MOST_LANES)]
+    return [now, gr.Dropdown(choices=shelf_choices(now, False)), *in_lanes]

@@ -1,4 +1,4 @@
-"""Ready arrangements of lanes: base vs tuned, base vs prompt vs tuned, a base and its adapters."""
+"""Ready arrangements of lanes: base vs tuned, base vs prompt vs tuned, a base and its adapters, documents or none."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from engine.catalog import Model
 from engine.errors import Problem
 from engine.prompts import styles
+from pages.form import NO_DOCUMENTS
+from rag import sample
+from rag.boards import style_of
 
 PLAIN = "plain"
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A model in a lane; `style` is None where the shared prompt style holds."""
+    """A model in a lane; `style` and `collection` are None where what all lanes share holds."""
 
     model: Model
     style: str | None = None
+    collection: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ def base_and_adapters(models: Sequence[Model]) -> Arrangement:
     return Arrangement((Placement(base), *tuned), style)
 
 
+def with_and_without_documents(models: Sequence[Model]) -> Arrangement:
+    """One model twice: the bare question, and the question with what the sample collection holds on it."""
+    lanes = (Placement(models[0], collection=NO_DOCUMENTS), Placement(models[0], collection=sample.NAME))
+    return Arrangement(lanes, style_of(models[0]))
+
+
 def family(models: Sequence[Model]) -> tuple[Model, list[Model]]:
     """The first listed base that has adapters, and them. Raises Problem when there is none."""
     for base in models:
@@ -67,4 +77,5 @@ PRESETS: dict[str, Callable[[Sequence[Model]], Arrangement]] = {
     "Base vs tuned": base_and_tuned,
     "Base vs prompt vs tuned": base_prompt_and_tuned,
     "Base and its adapters": base_and_adapters,
+    "With and without documents": with_and_without_documents,
 }

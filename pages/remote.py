@@ -10,14 +10,18 @@ import gradio as gr
 
 from engine.access import Visitor
 from engine.catalog import Model
-from engine.compare import Lane, LaneEnded, LaneResult
+from engine.compare import Lane, LaneEnded
 from engine.errors import Problem
 from engine.messages import Sampling
 from engine.prompts import style as style_named
 from pages import desk as desks
+from pages.board import Board, Turn, apply, begin, collection
 from pages.desk import Desk
-from pages.form import resolve
+from pages.export import sources
+from pages.form import documents, resolve
 from pages.parts import asks, visitor
+from pages.shelf import collections
+from rag.lane import Documents, parted
 
 BEAT = 0.25  # seconds between two signs of life, at which a caller who went away is noticed
 
@@ -34,32 +38,46 @@ def compare(
 ) -> Iterator[list[dict[str, Any]]]:
     """One prompt through the named models at once; at last a list with one result for each lane, in order.
 
-    `style` is the name of a prompt style; left empty, the style that the last listed model was trained with.
-    A lane that fails has its sentence in `error`; the others are not affected.
+    "model@collection" reads that collection of documents first: its result has `sources`, and in `checked_text` the
+    answer with only those marks [n] that point to one of them. `style` is the name of a prompt style; left empty,
+    the style that the last listed model was trained with. A lane that fails has its sentence in `error`; the others
+    are not affected.
     """
-    models = chosen(lanes, visitor(request))
-    named = style_named(style or next((m.style for m in reversed(models) if m.style), "plain")).name
+    found = chosen(lanes, visitor(request))
+    named = style_named(style or next((m.style for m, _ in reversed(found) if m.style), "plain")).name
     sampling = Sampling(temperature=temperature, max_tokens=max_new_tokens, seed=seed)
-    comparison = desks.start([Lane(model, named, sampling=sampling) for model in models], prompt, [[]] * len(models))
-    results: list[dict[str, Any]] = [{"model": model.name} for model in models]
+    asked = [Lane(model, named, sampling=sampling, passages=read) for model, read in found]
+    comparison = desks.start(asked, prompt, [[]] * len(asked))
+    board = Board(shown=len(asked))
+    for place, lane in enumerate(asked):
+        board = begin(board, place, lane, prompt)
+    results: list[dict[str, Any]] = [{"model": lane.model.name} for lane in asked]
     try:
         while not comparison.done:
             for event in comparison.take(BEAT):
-                if isinstance(event, LaneEnded):
-                    results[event.lane] = described(event.result)
+                board = apply(board, event)
+                if isinstance(event, LaneEnded) and (turn := board.lanes[event.lane].last):
+                    results[event.lane] = described(turn)
             yield results
     finally:
         comparison.stop()
 
 
-def chosen(names: Sequence[str], who: Visitor) -> list[Model]:
-    """The models of those names. Raises Problem."""
+def chosen(names: Sequence[str], who: Visitor) -> list[tuple[Model, Documents | None]]:
+    """The models of those names, each with the collection that it reads, if any. Raises Problem."""
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise Problem('Give the lanes as a list of model names, such as ["starter", "starter-shawgpt"].')
-    nobody = Desk([])
-    return [resolve(name, f"lane {number}", nobody, who)[0] for number, name in enumerate(names, 1)]
+    nobody, read, found = Desk([]), dict[str, Documents](), []
+    known = [name for _, name in collections(who)]
+    for number, name in enumerate(names, 1):
+        model, documented = parted(name, known)
+        found.append((resolve(model, f"lane {number}", nobody, who)[0], documents(documented, who, read)))
+    return found
 
 
-def described(result: LaneResult) -> dict[str, Any]:
-    """A result as plain data."""
-    return asdict(result) | {"tokens_per_second": result.tokens_per_second}
+def described(turn: Turn) -> dict[str, Any]:
+    """A result as plain data, with what it read where it read anything."""
+    values = asdict(turn.result) | {"tokens_per_second": turn.result.tokens_per_second}
+    if not collection(turn.lane):
+        return values
+    return values | {"collection": collection(turn.lane), "checked_text": turn.text, "sources": sources(turn)}

@@ -11,7 +11,7 @@ from engine.catalog import Model
 from engine.compare import LaneResult
 from engine.errors import Problem
 from engine.models.prices import cost, dollars
-from pages.board import Board, LaneView, Turn
+from pages.board import Board, LaneView
 
 ENDS = {
     "stop": "finished by itself",
@@ -68,11 +68,13 @@ def foot(view: LaneView) -> str:
         return f'<p class="stats live"><span class="pulse" aria-hidden="true"></span>{escape(words)}</p>'
     if view.last is None:
         return '<p class="stats">no answer yet</p>'
-    result, retries = view.last.result, view.last.retries
+    result, retries, reading = view.last.result, view.last.retries, view.last.reading
     mark = f'<span class="retried">retried, seed {result.seed}</span>' if retries else ""
     if result.error is not None:
         card = f'<div class="lane-error"><strong>This lane failed.</strong> {escape(result.error)}</div>'
         return card + (f'<p class="stats">{mark}</p>' if mark else "")
+    if reading and reading.refused:
+        return f'<p class="stats">{mark}the model was not asked · {result.seconds:.2f} s</p>'
     paid = cost(view.last.lane.model, result.prompt_tokens, result.tokens)
     price = f" · {dollars(paid)}" if paid is not None else ""
     return f'<p class="stats">{mark}{escape(stats_line(result) + price)}</p>'
@@ -117,7 +119,7 @@ def difference(board: Board, place: int) -> str:
         return ""
     if first.last.result.error is not None or view.last.result.error is not None:
         return ""
-    marked = diff_html(first.last.result.text, view.last.result.text)
+    marked = diff_html(first.last.text, view.last.text)
     return (
         f'<details class="diff" open><summary>Difference from lane 1</summary><p class="legend">'
         f"<ins>only here</ins> <del>only in lane 1</del></p><div>{marked}</div></details>"
@@ -161,75 +163,3 @@ def chance(codes: Sequence[tuple[str, int, int, int, int]], at: int) -> bool:
     length = codes[at][2] - codes[at][1]
     changed = [max(code[2] - code[1], code[4] - code[3]) for code in (codes[at - 1], codes[at + 1])]
     return min(changed) > 2 * length
-
-
-def fairness(board: Board) -> str:
-    """Proof that the comparison was fair: prompts, seeds, adapters that really act, and what was cut."""
-    turns = {n: v.last for n, v in enumerate(board.lanes[: board.shown], 1) if v.last and not v.ask}
-    answered = {n: turn for n, turn in turns.items() if turn.result.error is None}
-    notes = "".join(f'<p class="note" role="note">{escape(text)}</p>' for text in board.notes)
-    if len(answered) < 2:
-        return notes
-    lines = [*sameness(answered), *weights(answered), *cuts(answered)]
-    items = "".join(f"<li>{line}</li>" for line in lines)
-    return f'{notes}<ul class="proof">{items}</ul>{prompts(answered)}'
-
-
-def sameness(turns: dict[int, Turn]) -> list[str]:
-    """Whether lanes read the same prompt, drew with the same seed, and sampled in the same way."""
-    texts = {turn.result.prompt for turn in turns.values()}
-    seeds = {turn.result.seed for turn in turns.values()}
-    ways = {turn.lane.sampling for turn in turns.values()}
-    lines = [
-        tick(len(texts) == 1, "same rendered prompt", "different rendered prompts: see below"),
-        tick(len(seeds) == 1, f"same seed ({min(seeds)})", f"different seeds ({', '.join(map(str, sorted(seeds)))})"),
-    ]
-    if len(ways) > 1 and len(seeds) == 1:
-        lines.append(tick(False, "", "different sampling settings"))
-    return lines
-
-
-def weights(turns: dict[int, Turn]) -> list[str]:
-    """For each tuned lane its adapter's hash and how far the first step's logits moved from the base's."""
-    lines = []
-    for number, turn in turns.items():
-        result = turn.result
-        if result.adapter is None:
-            continue
-        name = f"lane {number}: adapter <code>{escape(result.adapter)}</code>"
-        if result.logit_difference is None:
-            lines.append(f'{name} <span class="quiet">first-step logits not measured</span>')
-        elif result.logit_difference == 0:
-            lines.append(tick(False, "", f"{name} changes nothing: its first-step logits equal the base's"))
-        else:
-            lines.append(f"{name} moves first-step logits by up to {result.logit_difference:.2f}")
-    return lines
-
-
-def cuts(turns: dict[int, Turn]) -> list[str]:
-    """Lanes whose prompt did not fit."""
-    return [
-        tick(False, "", f"lane {n}: the first {count(turn.result.cut_tokens, 'token')} of the prompt did not fit")
-        for n, turn in turns.items()
-        if turn.result.cut_tokens
-    ]
-
-
-def tick(fine: bool, yes: str, no: str) -> str:
-    """A line with a mark that says whether all is well."""
-    mark, text, kind = ("✓", yes, "fine") if fine else ("≠", no, "differs")
-    return f'<span class="{kind}"><span aria-hidden="true">{mark}</span> {text}</span>'
-
-
-def prompts(turns: dict[int, Turn]) -> str:
-    """The exact rendered prompts, folded away; lanes that read the same text share one."""
-    readers: dict[str, list[int]] = {}
-    for number, turn in turns.items():
-        readers.setdefault(turn.result.prompt, []).append(number)
-    blocks = ""
-    for text, numbers in readers.items():
-        who = "All lanes" if len(readers) == 1 else f"Lane{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
-        size = turns[numbers[0]].result.prompt_tokens
-        tokens = f", {count(size, 'token')}" if size is not None else ""
-        blocks += f"<h4>{who}{tokens}</h4><pre>{escape(text)}</pre>"
-    return f'<details class="prompts"><summary>The exact prompt that was read</summary>{blocks}</details>'

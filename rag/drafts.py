@@ -96,7 +96,8 @@ def draft_of(
 ) -> Draft:
     """Clean pages, cut them and say what is wrong with them."""
     usable = [replace(page, raw=page.raw if page.fault != "garbled" else "") for page in pages]
-    clean = cleaned(usable, record.kind, made.phrases, record.kept, made.clean and record.cleaned)
+    stay = (*made.kept, *record.kept)
+    clean = cleaned(usable, record.kind, made.phrases, stay, made.clean and record.cleaned)
     whole = tuple(replace(page, raw=before.raw) for page, before in zip(clean.pages, pages, strict=True))
     chunks = split(whole, model, made.chunk_tokens, made.overlap)
     faults = [page.fault for page in pages]

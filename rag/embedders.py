@@ -55,6 +55,17 @@ class Embedder:
             return Path(self.name)
         return fetched(self.name)
 
+    def here(self) -> bool:
+        """Whether the model's files lie on this machine; asked without the network."""
+        if "folder" in vars(self) or Path(self.name).is_dir():
+            return True
+        if self.name in (DEFAULT, f"sentence-transformers/{DEFAULT}"):
+            try:
+                return bool(self.folder)
+            except Problem:
+                return False
+        return kept(self.name)
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of the weights, the tokenizer and the passage prefix: equal fingerprints, equal vectors."""
@@ -174,6 +185,17 @@ def fetched(name: str) -> Path:
             f"The embedding model '{name}' is not on this machine and cannot be fetched from the Hub "
             f"({type(error).__name__}). Use {DEFAULT}, give a model's folder, or try again with a network."
         ) from None
+
+
+def kept(name: str) -> bool:
+    """Whether the cache holds a Hub model."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return any(Path(snapshot_download(name, local_files_only=True)).glob("*.safetensors"))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return False
 
 
 @functools.lru_cache(maxsize=2)

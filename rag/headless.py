@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m rag", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     register(commands)
-    for module in ("rag.headless_out", "rag.serve"):
+    for module in ("rag.headless_out", "rag.headless_compare", "rag.serve"):
         if importlib.util.find_spec(module):
             importlib.import_module(module).register(commands)
     return top

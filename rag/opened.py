@@ -11,6 +11,7 @@ from rag.store import Store
 
 _lock = threading.RLock()
 _open: dict[str, tuple[Store, Collection]] = {}  # by the folder's name, which a renamed collection keeps
+_told: dict[str, list[str]] = {}  # by the same, what opening had to say
 
 
 def opened(name: str, tell: Callable[[str], None] = lambda sentence: None) -> Collection:
@@ -23,10 +24,27 @@ def opened(name: str, tell: Callable[[str], None] = lambda sentence: None) -> Co
         key = folder.name if folder else ""
         if key not in _open:
             store = Store.open(name)
-            _open[store.folder.name] = (store, Collection(store, indexed(store, tell)))
             key = store.folder.name
+            _told[key] = []
+            _open[key] = (store, Collection(store, indexed(store, noting(_told[key], tell))))
         collection = _open[key][1]
     return collection
+
+
+def noting(said: list[str], tell: Callable[[str], None]) -> Callable[[str], None]:
+    """A `tell` that also remembers."""
+
+    def both(sentence: str) -> None:
+        said.append(sentence)
+        tell(sentence)
+
+    return both
+
+
+def told(folder: str) -> tuple[str, ...]:
+    """What this process had to say of the index of a collection, by its folder's name: damage, or another's lock."""
+    with _lock:
+        return tuple(_told.get(folder, ()))
 
 
 def indexed(store: Store, tell: Callable[[str], None]) -> Index | None:
@@ -45,6 +63,7 @@ def forgotten(name: str) -> None:
     with _lock:
         folder = Store.folder_of(name.strip())
         found = _open.pop(folder.name, None) if folder else None
+        _told.pop(folder.name if folder else "", None)
     if found:
         store, collection = found
         collection.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.errors import Problem
 from rag.adding import alone
 from rag.drafts import Draft, draft_of
-from rag.embedders import BATCH, Embedder, embedder
+from rag.embedders import BATCH, DEFAULT, Embedder, embedder
 from rag.embedding import embed_drafts
 from rag.progress import Event, Pace
 from rag.store import Store
@@ -55,8 +56,9 @@ def rebuild(
         for at in range(0, len(texts), BATCH):
             if stop():
                 return False
+            started = time.monotonic()
             vectors.append(model.embed_passages(texts[at : at + BATCH]))
-            pace.embedded(len(vectors[-1]), len(vectors[-1]), 0.0)
+            pace.embedded(len(vectors[-1]), len(vectors[-1]), time.monotonic() - started)
             on_event(pace.progress("embedding"))
         items = [(draft.record, draft.pages, draft.chunks) for draft in drafts if draft.record]
         store.replace_all(chosen, items, texts, np.concatenate(vectors))
@@ -77,8 +79,10 @@ def reclean(
     kept: Sequence[str] | None = None,
     cleaned: bool | None = None,
     on_event: Callable[[Event], None] = lambda event: None,
-) -> None:
-    """Clean some files anew, or all: put lines back (`kept`), switch removal off or on. Only new texts are embedded."""
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Clean some files anew, or all: say which lines stay (`kept`), switch removal off or on. Only new texts are
+    embedded. False where it was stopped; files that were done by then stay so."""
     made = store.settings
     model = embedder(made.embedder, made.query_prefix)
     store.check_embedder(model)
@@ -86,18 +90,80 @@ def reclean(
         files = []
         for record in store.files():
             if paths is None or record.path in paths:
-                more = tuple(dict.fromkeys([*record.kept, *kept])) if kept is not None else record.kept
+                stay = record.kept if kept is None else distinct(kept)
                 files.append(
-                    dataclasses.replace(record, kept=more, cleaned=record.cleaned if cleaned is None else cleaned)
+                    dataclasses.replace(record, kept=stay, cleaned=record.cleaned if cleaned is None else cleaned)
                 )
-        drafts = drafts_from_store(store, files, made, model)
-        embed_drafts(store, drafts, model, Pace(files=len(files)), lambda report: None, on_event, lambda: False)
+        drafts, pace = drafts_from_store(store, files, made, model), Pace.of(store)
+        pace.files = len(drafts)
+        for draft in drafts:
+            pace.read(draft)
+        embed_drafts(store, drafts, model, pace, lambda report: None, on_event, stop)
+        return pace.files_done == len(drafts)
 
 
-def set_phrases(store: Store, phrases: Sequence[str], on_event: Callable[[Event], None] = lambda event: None) -> None:
+def distinct(lines: Sequence[str]) -> tuple[str, ...]:
+    """The lines that hold something, each once."""
+    return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+
+
+def set_phrases(
+    store: Store,
+    phrases: Sequence[str],
+    on_event: Callable[[Event], None] = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
     """Lines with one of these phrases are removed from all pages, now and later; fewer phrases put lines back."""
-    store.save_settings(dataclasses.replace(store.settings, phrases=tuple(one for one in phrases if one.strip())))
-    reclean(store, on_event=on_event)
+    store.save_settings(dataclasses.replace(store.settings, phrases=distinct(phrases)))
+    return reclean(store, on_event=on_event, stop=stop)
+
+
+def set_kept(
+    store: Store,
+    lines: Sequence[str],
+    file: str = "",
+    on_event: Callable[[Event], None] = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """These lines stay whatever cleaning makes of them: in one file, or without one in all, now and later.
+
+    Fewer lines give those that are missing back to cleaning. Raises Problem where the file is gone.
+    """
+    if file:
+        if store.file(file) is None:
+            raise Problem(f"{file} is not in the collection any more. Look at the list of files.")
+        return reclean(store, [file], lines, on_event=on_event, stop=stop)
+    store.save_settings(dataclasses.replace(store.settings, kept=distinct(lines)))
+    return reclean(store, on_event=on_event, stop=stop)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """Why questions to a collection fail, or may; re-indexing it with `embedder` mends it."""
+
+    sentence: str
+    embedder: str
+
+
+def trouble(store: Store) -> Trouble | None:
+    """What is wrong between a collection and its embedding model; None where nothing is. Never asks the network."""
+    made = store.settings
+    model = embedder(made.embedder, made.query_prefix)
+    if not model.here():
+        sentence = (
+            f"The embedding model of '{made.name}', {made.embedder}, is not on this machine. The next question tries "
+            f"to fetch it from the Hub; re-indexed with {DEFAULT}, the collection needs no network."
+        )
+        return Trouble(sentence, DEFAULT) if made.embedder != DEFAULT else None
+    try:
+        store.check_embedder(model)
+    except Problem:
+        sentence = (
+            f"'{made.name}' was made with another {made.embedder} than the one on this machine, so no question can "
+            "be answered from it. Re-index it: every passage is embedded anew, and nothing else changes."
+        )
+        return Trouble(sentence, made.embedder)
+    return None
 
 
 def faults(folder: Path) -> list[str]:

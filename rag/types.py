@@ -132,7 +132,8 @@ class CollectionSettings:
     """What a collection was made with. `fingerprint` names the very weights; `dimension` is the vectors' length.
 
     `chunk_tokens` counts the special tokens that the embedding model adds. `phrases` are lines that a person wants
-    removed from every page, `clean` switches the removal of repeated furniture.
+    removed from every page, `kept` lines that stay on every page whatever cleaning makes of them, `clean` switches the
+    removal of repeated furniture.
     """
 
     name: str
@@ -145,3 +146,4 @@ class CollectionSettings:
     owner: str = ""
     phrases: tuple[str, ...] = ()
     clean: bool = True
+    kept: tuple[str, ...] = ()

@@ -93,7 +93,8 @@ def settings_of(values: dict[str, Any], name: str, owner: str) -> CollectionSett
     made = CollectionSettings(**{key: value for key, value in values.items() if key in known})
     if not re.fullmatch(r"[0-9a-f]{32}", made.fingerprint) or not 1 <= made.dimension <= 8192:
         raise ValueError("no fingerprint")
-    return dataclasses.replace(made, name=free_name(name or made.name), owner=owner, phrases=tuple(made.phrases))
+    phrases, kept = tuple(map(str, made.phrases)), tuple(map(str, made.kept))
+    return dataclasses.replace(made, name=free_name(name or made.name), owner=owner, phrases=phrases, kept=kept)
 
 
 def fill(store: Store, archive: zipfile.ZipFile, chosen: CollectionSettings) -> None:

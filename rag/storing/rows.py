@@ -53,7 +53,7 @@ def settings_from(text: str) -> CollectionSettings:
     """The settings of a collection; fields that this version does not know are left out."""
     known = {field.name for field in dataclasses.fields(CollectionSettings)}
     values = {name: value for name, value in json.loads(text).items() if name in known}
-    return CollectionSettings(**{**values, "phrases": tuple(values.get("phrases", ()))})
+    return CollectionSettings(**{**values, **{name: tuple(values.get(name, ())) for name in ("phrases", "kept")}})
 
 
 def chunk_id(path: str, text: str, occurrence: int) -> str:

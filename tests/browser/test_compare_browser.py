@@ -337,6 +337,35 @@ def test_real_starter_answers_in_both_columns(tab: Page):
     expect(proof.locator("pre")).to_contain_text("Comment: Great content, thank you! [/INST]")
 
 
+def test_preset_with_and_without_documents_shows_the_sources_of_one_lane(tab: Page):
+    tab.get_by_role("button", name="With and without documents").click()
+    for number, name in ((1, "None"), (2, "Sample: fat tails, LoRA, causality")):
+        lane(tab, number).get_by_role("button", name="This lane only").click()
+        expect(tab.locator(f"#lane-{number}-collection input")).to_have_value(name)
+        lane(tab, number).get_by_role("button", name="This lane only").click()
+    ask(tab, "What is fat-tailedness?")
+    expect(tab.locator("#status")).to_have_text("Lane 1 done, lane 2 done", timeout=120_000)
+    rows = lane(tab, 2).locator(".lane-sources .sources > li")
+    expect(rows).to_have_count(3)
+    expect(rows.first).to_contain_text("statistics/fat-tails.pdf, page 1")
+    expect(lane(tab, 1).locator(".lane-sources")).to_have_count(0)
+    expect(rows.first.locator(".excerpt")).to_be_hidden()
+    rows.first.locator("summary").click()
+    expect(rows.first.locator(".excerpt")).to_contain_text("Fat-tailedness is the degree")
+    why = "the rendered prompts differ because lane 2 reads 3 passages of “sample”"
+    expect(tab.locator("#proof")).to_contain_text(why)
+    ask(tab, "Why does it matter?")
+    expect(lane(tab, 2).locator(".lane-sources")).to_contain_text("Searched for: Why does fat-tailedness matter?")
+    both_done(tab)
+    tab.get_by_text("The exact prompt that was read").click()
+    expect(tab.locator("#proof pre").nth(1)).to_contain_text("Question: Why does fat-tailedness matter?")
+    for width, height in ((1440, 900), (390, 844)):
+        tab.set_viewport_size({"width": width, "height": height})
+        tab.wait_for_timeout(100)
+        assert inside(tab, 2), f"at {width} x {height}"
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_closing_the_page_takes_real_rows_out(tab: Page, tmp_path: Path):
     """A model of random weights that, greedily, never ends; its folder is typed into the picker."""
     folder = str(make_tiny_llama(tmp_path / "endless", hidden=64, layers=3, context=16_384))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,44 @@ def test_files_are_chosen_and_a_plan_is_discarded(tab: Page, folder: Path):
     expect(tab.locator("#knowledge-plan .plan-line")).to_have_count(0)
     expect(tab.locator("#knowledge-apply")).to_be_hidden()
     assert Store.folder_of("My documents") is None, "a discarded plan left its collection behind"
+
+
+def test_cleaned_line_is_put_back_and_collection_of_another_model_is_mended(tab: Page, folder: Path):
+    for name in ("horses", "yaks"):
+        pages = [[f"Annual report, page {at}", f"Fact {chr(65 + at)} of {name}."] for at in range(4)]
+        (folder / name / "report.pdf").write_bytes(pdf(*pages))
+    tab.set_default_timeout(PATIENCE)
+    to_documents(tab)
+    drop(tab, folder)
+    expect(tab.locator("#knowledge-plan")).to_contain_text("5 new", timeout=PATIENCE)
+    tab.locator("#knowledge-apply").click()
+    job = tab.locator("#knowledge-progress .job-bar")
+    expect(job).to_have_attribute("data-state", "done", timeout=PATIENCE)
+    expect(tab.locator("#knowledge-offer")).to_be_hidden()
+
+    tab.get_by_role("button", name="One file: tags, removal").click()
+    tab.locator("#knowledge-chosen input").click()
+    tab.get_by_role("option", name="horses/report.pdf").click()
+    taken = tab.locator("#knowledge-cleaned table.removed")
+    expect(taken).to_contain_text("Annual report, page 0")
+    taken.get_by_role("button", name="Put back").click()
+    expect(tab.locator("#knowledge-told")).to_contain_text("stays in horses/report.pdf")
+    expect(tab.locator("#knowledge-cleaned table.put-back")).to_contain_text("in this file", timeout=PATIENCE)
+    expect(taken).to_have_count(0)
+    expect(job).to_contain_text("cleaning anew done in")
+    with Store.open("striped papers") as store:
+        assert store.text("horses/report.pdf").count("Annual report") == 4
+        store.save_settings(replace(store.settings, fingerprint="0" * 32))
+
+    tab.reload()
+    to_documents(tab)
+    choose(tab, "striped papers")
+    expect(tab.locator("#knowledge-offer")).to_contain_text("was made with another all-MiniLM-L6-v2")
+    tab.get_by_role("tab", name="Ask").click()
+    tab.locator("#knowledge-accept").click()
+    expect(job).to_be_visible()  # Documents came to the front
+    expect(job).to_contain_text("re-indexing done in", timeout=PATIENCE)
+    expect(tab.locator("#knowledge-offer")).to_be_hidden(timeout=PATIENCE)
 
 
 def test_phone_has_no_sideways_scroll_and_empty_question_is_told(tab: Page):

@@ -14,7 +14,7 @@ from engine.teaching.identity import identity
 from engine.teaching.runs import write_json
 from engine.teaching.turns import Stopped
 from engine.teaching.working import ended
-from rag.job import add
+from rag.job import do
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Hands:
         """What rag.job.main does, short of signals and niceness."""
         self.gate.wait(60)
         try:
-            add(folder, (folder / "stop").exists)
+            do(folder, (folder / "stop").exists)
         except Stopped:
             ended(folder, "stopped", "Stopped on request. Resume goes on from here.")
         except Exception as error:

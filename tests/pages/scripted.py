@@ -15,6 +15,7 @@ from engine.compare import (
     Lane,
     LaneBegan,
     LaneEnded,
+    LaneGrounded,
     LanePiece,
     LaneResult,
     LaneWaits,
@@ -23,6 +24,7 @@ from engine.compare import (
 from engine.errors import Problem
 from engine.lanes import check, notes
 from engine.messages import Message
+from engine.respond import FollowsUp
 from pages.launch import Launch
 from pages.site import serve, site
 
@@ -86,7 +88,11 @@ class Scripted:
             return [] if i in self.begun else [LaneWaits(i, "loading the weights")]
         if i not in self.begun:
             self.begun.add(i)
-            events.append(LaneBegan(i, f"<{self.lanes[i].style}> {self.prompt}", 7, 0))
+            try:
+                events += self.grounded(i)
+            except Problem as problem:
+                return [self.end(i, "error", str(problem))]
+            events.append(LaneBegan(i, self.rendered(i), 7, 0))
         words = script.words.split(" ")
         while self.said[i] < len(words) and (elapsed - script.wait) >= script.pace * (self.said[i] + 1):
             if script.hangs_after is not None and self.said[i] >= script.hangs_after:
@@ -101,6 +107,19 @@ class Scripted:
             events.append(self.end(i, "stop"))
         return events
 
+    def grounded(self, i: int) -> list[CompareEvent]:
+        """What the engine tells of a lane that reads documents."""
+        lane = self.lanes[i]
+        if lane.passages is None:
+            return []
+        found, history = tuple(lane.passages.search(self.prompt, 3)), self.histories[i]
+        assert isinstance(lane.passages, FollowsUp) and lane.passages.stand_alone(self.prompt, history, None)
+        return [LaneGrounded(i, found, question=self.prompt)]
+
+    def rendered(self, i: int) -> str:
+        """The exact prompt of a lane."""
+        return f"<{self.lanes[i].style}>{' passages' * (self.lanes[i].passages is not None)} {self.prompt}"
+
     def end(self, i: int, reason: str, error: str | None = None) -> LaneEnded:
         self.open.discard(i)
         lane = self.lanes[i]
@@ -114,7 +133,7 @@ class Scripted:
             end=reason,
             adapter="0123456789ab" if tuned else None,
             logit_difference=3.25 if tuned else None,
-            prompt=f"<{lane.style}> {self.prompt}",
+            prompt=self.rendered(i),
             prompt_tokens=7,
             seed=lane.sampling.seed,
             error=error,

@@ -10,13 +10,18 @@ from dataclasses import replace
 import pytest
 
 from engine.catalog import Model
-from engine.compare import Lane, LaneBegan, LaneEnded, LanePiece, LaneResult, LaneWaits, Note
+from engine.compare import Lane, LaneBegan, LaneEnded, LaneGrounded, LanePiece, LaneResult, LaneWaits, Note
 from engine.messages import Sampling
 from engine.prompts import styles
 from pages import render
 from pages.board import Board, LaneView, Turn, apply, begin, chat, history
 from pages.export import as_csv, as_json, as_markdown, cell, fenced
+from pages.fairness import fairness
+from pages.lane_sources import sources
 from pages.preview import preview
+from rag.collection import passage
+from rag.lane import Documents
+from rag.types import Chunk, Hit
 
 BASE = Model("starter", "somewhere")
 
@@ -58,7 +63,7 @@ def test_notes_are_shown_once():
     note = Note("Lanes 1 and 2 are the same weights.")
     board = apply(apply(Board(), note), note)
     assert board.notes == (note.text,)
-    assert 'class="note"' in render.fairness(board)
+    assert 'class="note"' in fairness(board)
 
 
 def test_stats_line_tells_times_speed_and_why_in_words():
@@ -77,7 +82,7 @@ def test_retry_replaces_the_last_turn_and_is_marked():
     board = apply(board, LaneEnded(0, result("second", seed=1)))
     assert len(board.lanes[0].turns) == 1
     assert "retried, seed 1" in render.foot(board.lanes[0])
-    assert "different seeds (0, 1)" in render.fairness(board)
+    assert "different seeds (0, 1)" in fairness(board)
 
 
 def test_history_leaves_failed_and_silent_turns_out():
@@ -110,7 +115,7 @@ def test_everything_shown_is_escaped():
     board = replace(finished(result(bad, prompt=bad), result("x", prompt=bad)), notes=(bad,), diff=True)
     failed = finished(result(error=bad)).lanes[0]
     named = LaneView(Model(bad, bad, endpoint="http://x"))
-    shown = render.fairness(board) + render.difference(board, 1) + render.foot(failed) + render.head(0, named)
+    shown = fairness(board) + render.difference(board, 1) + render.foot(failed) + render.head(0, named)
     assert "<script" not in shown and shown.count("&lt;script&gt;") >= 5
 
 
@@ -136,21 +141,21 @@ def test_difference_waits_until_both_lanes_are_done():
 
 def test_fairness_names_prompts_seeds_adapters_and_cuts():
     board = finished(result(), result(adapter="abc123", logit_difference=4.5, cut_tokens=3))
-    shown = render.fairness(board)
+    shown = fairness(board)
     assert "same rendered prompt" in shown and "same seed (0)" in shown
     assert "abc123" in shown and "by up to 4.50" in shown
     assert "lane 2: the first 3 tokens of the prompt did not fit" in shown
     assert "All lanes, 4 tokens" in shown and "&lt;plain&gt; hi" in shown
-    idle = render.fairness(finished(result(), result(adapter="abc123", logit_difference=0.0)))
+    idle = fairness(finished(result(), result(adapter="abc123", logit_difference=0.0)))
     assert "changes nothing" in idle
-    differ = render.fairness(finished(result(), result(prompt="other")))
+    differ = fairness(finished(result(), result(prompt="other")))
     assert "different rendered prompts" in differ and "Lane 1" in differ and "Lane 2" in differ
 
 
 def test_other_sampling_is_told_even_with_the_same_seed():
     board = begin(finished(result(), result()), 1, Lane(BASE, sampling=Sampling(temperature=0)), "hi")
     board = apply(board, LaneEnded(1, result()))
-    assert "different sampling settings" in render.fairness(board)
+    assert "different sampling settings" in fairness(board)
 
 
 def test_status_tells_each_lane_in_tens():
@@ -191,3 +196,69 @@ def test_markdown_fence_is_longer_than_any_in_the_answer():
     assert fenced("a\n````\nb").startswith("`````\n")
     page = as_markdown(finished(result("```x```"), result("ok", error="It broke.")))
     assert "## Prompt 1" in page and "````\n```x```\n````" in page and "It broke." in page
+
+
+HIT = Hit(Chunk("c1", "papers/<b>.pdf", 1, (), 3, "iv", 3, 0, 20, "Fat tails are rare events."), 0.7, 1, cosine=0.71)
+
+
+class Held(Documents):
+    """Documents that hold one hit on everything."""
+
+    def hits(self, question: str) -> tuple[Hit, ...]:
+        return (HIT,)
+
+
+def grounded(place: int = 1, refusal: str = "", text: str = "Rare [1]. See [4].", **changes) -> Board:
+    """A board on which every lane answered, and one of them read documents."""
+    board = begin(finished(result(), result()), place, Lane(BASE, passages=Held("papers")), "Why rare?")
+    told = LaneGrounded(place, () if refusal else (passage(HIT),), refusal, "Why are fat tails rare?")
+    said = result(refusal or text, prompt="<plain> [1] Fat tails", **changes)
+    return apply(apply(board, told), LaneEnded(place, said))
+
+
+def test_grounded_lane_shows_its_sources_and_checked_marks():
+    board = begin(finished(result(), result()), 1, Lane(BASE, passages=Held("papers")), "Why rare?")
+    assert sources(board.lanes[1]) == ""
+    board = apply(board, LaneGrounded(1, (passage(HIT),), question="Why are fat tails rare?"))
+    assert "1 passage of “papers”" in sources(board.lanes[1])
+    board = apply(board, LanePiece(1, "Rare [1]. See [4] and [", 5))
+    assert chat(board.lanes[1])[-1]["content"][0]["text"] == "Rare [1]. See and ["
+    board = apply(board, LaneEnded(1, result("Rare [1]. See [4].")))
+    assert board.lanes[1].last.text == "Rare [1]. See." and board.lanes[1].last.result.text == "Rare [1]. See [4]."
+    shown = sources(board.lanes[1])
+    assert "papers/&lt;b&gt;.pdf" in shown and "page iv (4 in the file)" in shown and "0.710" in shown
+    assert 'data-cited="yes"' in shown and "1 mark that pointed to no passage was taken out." in shown
+    assert "Searched for: Why are fat tails rare?" in shown
+    assert history(board.lanes[1])[-1].content == "Rare [1]. See."
+    assert sources(board.lanes[0]) == ""
+
+
+def test_fairness_names_the_passages_as_the_reason_only_where_they_are():
+    said = fairness(grounded())
+    assert "the rendered prompts differ because lane 2 reads 1 passage of “papers”" in said
+    board = begin(grounded(), 0, Lane(BASE, style="chat"), "Why rare?")
+    said = fairness(apply(board, LaneEnded(0, result(prompt="<chat> Why rare?"))))
+    assert "different rendered prompts: see below; lane 2 reads 1 passage of “papers”" in said
+    board = begin(grounded(), 0, Lane(BASE, passages=Held("papers")), "Why rare?")
+    board = apply(board, LaneGrounded(0, (passage(HIT),), question="Why are fat tails rare?"))
+    said = fairness(apply(board, LaneEnded(0, result(prompt="<plain> [1] Fat tails"))))
+    assert "same rendered prompt, in which lane 1 reads 1 passage of “papers”, lane 2 reads" in said
+
+
+def test_lane_with_nothing_to_read_says_that_its_model_was_not_asked():
+    board = grounded(refusal="The documents do not say.", adapter="abc123")
+    assert board.lanes[1].last.text == "The documents do not say." and sources(board.lanes[1]) == ""
+    assert "the model was not asked" in render.foot(board.lanes[1])
+    said = fairness(board)
+    assert "lane 2: nothing in “papers” comes near, its model was not asked" in said
+    assert "same rendered prompt" in said and "abc123" not in said and "All lanes" in said
+
+
+def test_exports_carry_what_was_read():
+    row = json.loads(as_json(grounded()))["results"][-1]
+    assert (row["collection"], row["searched_for"]) == ("papers", "Why are fat tails rare?")
+    assert (row["answer"], row["checked_answer"]) == ("Rare [1]. See [4].", "Rare [1]. See.")
+    source = {"number": 1, "file": "papers/<b>.pdf", "page": "iv", "cosine": 0.71, "cited": True}
+    assert row["sources"] == [source | {"text": "Fat tails are rare events."}] and row["removed_marks"] == 1
+    assert "- [1] `papers/<b>.pdf`, page iv, cosine 0.71, cited" in as_markdown(grounded())
+    assert "papers/<b>.pdf" in as_csv(grounded())

@@ -11,11 +11,18 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+from engine.access import Visitor
 from engine.catalog import Model, all_models
+from engine.errors import Problem
 from engine.lanes import Lane
 from engine.messages import Sampling
+from pages import board as boards
 from pages.desk import Desk
-from pages.form import LABELS, PER_LANE, SHARED
+from pages.form import AS_SHARED, LABELS, NO_DOCUMENTS, PER_LANE, SHARED, documents
+from rag import sample
+from rag.lane import Documents
+from rag.opened import forgotten
+from rag.store import Store
 from tests.pages.scripted import Script, Stage, free_port
 
 Page = tuple[str, gr.Blocks]
@@ -104,7 +111,66 @@ def test_a_lane_can_have_settings_of_its_own(guest: Guest, stage: Stage):
 
 
 def test_fields_are_those_of_sampling():
-    assert set(LABELS) == set(Sampling.__dataclass_fields__) | {"style", "system"}
+    assert set(LABELS) == set(Sampling.__dataclass_fields__) | {"style", "system", "collection", "form"}
+
+
+@pytest.fixture
+def read_sample() -> None:
+    sample.built()
+
+
+def documents_of(stage: Stage, run: int = 0) -> list[str]:
+    return [boards.collection(lane) for lane in stage.started[run].lanes]
+
+
+def test_lanes_read_no_documents_until_one_is_chosen(guest: Guest, stage: Stage, read_sample: None):
+    stage.scripts = {"starter-shawgpt": Script("It is rare [1], they say [7].")}
+    guest.send("What is fat-tailedness?").result(timeout=60)
+    assert [lane.passages for lane in stage.started[0].lanes] == [None, None]
+    guest.put(1, "collection", sample.NAME)
+    final = guest.send("What is fat-tailedness?").result(timeout=60)
+    assert documents_of(stage, 1) == ["", sample.NAME]
+    assert "lane-sources" not in lane_of(final, 0)[2]
+    foot = lane_of(final, 1)[2]
+    assert "3 passages" in foot and "statistics/fat-tails.pdf" in foot and ", page 1" in foot
+    assert lane_of(final, 1)[1][-1] == "It is rare [1], they say." and "1 mark that pointed to no passage" in foot
+    assert "the rendered prompts differ because lane 2 reads 3 passages of “sample”" in final[-2]
+
+
+def test_documents_of_all_lanes_and_a_lane_without(guest: Guest, stage: Stage, read_sample: None):
+    guest.put(None, "collection", sample.NAME)
+    guest.put(None, "form", "shawgpt")
+    guest.send("What is fat-tailedness?").result(timeout=60)
+    one, other = stage.started[0].lanes
+    assert one.passages is other.passages and one.form == other.form == "shawgpt"
+    for name, value in {"collection": NO_DOCUMENTS, "own": True, "form": "strict"}.items():
+        guest.put(0, name, value)
+    guest.send("And in two words?").result(timeout=60)
+    assert documents_of(stage, 1) == ["", sample.NAME] and stage.started[1].lanes[1].form == "shawgpt"
+
+
+def test_collection_that_is_gone_costs_its_lane_alone(guest: Guest, stage: Stage):
+    guest.put(1, "collection", "last year's papers")
+    final = guest.send("hi").result(timeout=60)
+    assert "There is no collection &#x27;last year&#x27;s papers&#x27;" in lane_of(final, 1)[2]
+    assert final[-1] == "Lane 1 done, lane 2 failed"
+    guest.put(1, "collection", NO_DOCUMENTS)
+    final = (None, *guest.retry(1).result(timeout=60))
+    assert "failed" not in lane_of(final, 1)[2]
+
+
+def test_visitors_read_the_sample_alone(read_sample: None):
+    Store.create("The owner's diary").close()
+    try:
+        stranger, read = Visitor("visitor"), dict[str, Documents]()
+        assert documents(sample.NAME, stranger, read).collection().store.count()
+        with pytest.raises(Problem, match="There is no collection 'The owner's diary'"):
+            documents("The owner's diary", stranger, read).collection()
+        with pytest.raises(Problem, match="'The owner's diary' is empty"):
+            documents("The owner's diary", Visitor("local"), {}).collection()
+    finally:
+        forgotten("The owner's diary")
+        Store.open("The owner's diary").delete()
 
 
 def test_follow_up_goes_on_in_each_lane_with_its_own_history(guest: Guest, stage: Stage):
@@ -286,6 +352,19 @@ def test_presets_arrange_the_lanes(guest: Guest, stage: Stage, name: str, lanes:
     assert asked[0].model.adapter is None and asked[-1].model.adapter is not None
 
 
+def test_preset_puts_one_model_beside_itself_with_the_sample(guest: Guest, stage: Stage, read_sample: None):
+    outputs = guest.client.predict(api_name="/arrange_3")
+    read = outputs[17:25]
+    assert outputs[1] == outputs[2] == "starter" and read[:2] == (NO_DOCUMENTS, sample.NAME) and outputs[0] == "chat"
+    for place in (0, 1):
+        guest.put(place, "model", outputs[1 + place])
+        guest.put(place, "collection", read[place])
+    guest.send("What is fat-tailedness?").result(timeout=60)
+    assert documents_of(stage) == ["", sample.NAME]
+    again = guest.client.predict(api_name="/arrange")
+    assert again[17:19] == (AS_SHARED, AS_SHARED), "the sample stayed in a lane"
+
+
 def test_export_holds_what_was_said_and_nothing_else(guest: Guest, stage: Stage):
     assert "nothing to export" in refused(guest.client.submit(api_name="/export_results"))
     stage.scripts = {"starter": Script("=1+1 is two")}
@@ -296,6 +375,31 @@ def test_export_holds_what_was_said_and_nothing_else(guest: Guest, stage: Stage)
     assert [row["model"] for row in rows] == ["starter", "starter-shawgpt"] and rows[0]["answer"] == "=1+1 is two"
     table = json.loads(guest.client.predict(api_name="/export_results_1"))["text"]
     assert ",'=1+1 is two," in table
+
+
+def test_export_carries_collection_and_sources(guest: Guest, stage: Stage, read_sample: None):
+    guest.put(0, "collection", sample.NAME)
+    stage.scripts = {"starter": Script("Rare events [1].")}
+    guest.send("What is fat-tailedness?").result(timeout=60)
+    one, other = json.loads(json.loads(guest.client.predict(api_name="/export_results"))["text"])["results"]
+    assert (one["collection"], one["form"], one["searched_for"]) == ("sample", "strict", "What is fat-tailedness?")
+    assert one["answer"] == "Rare events [1]." and len(one["sources"]) == 3
+    assert one["sources"][0]["file"] == "statistics/fat-tails.pdf" and one["sources"][0]["page"] == "1"
+    assert other["collection"] == "" and other["sources"] == [] and set(one) == set(other)
+    page = json.loads(guest.client.predict(api_name="/export_results_2"))["text"]
+    assert "Documents: `sample`" in page and "- [1] `statistics/fat-tails.pdf`, page 1, cosine" in page
+    table = json.loads(guest.client.predict(api_name="/export_results_1"))["text"]
+    assert "statistics/fat-tails.pdf" in table
+
+
+def test_named_endpoint_reads_documents_behind_an_at(page: Page, stage: Stage, read_sample: None):
+    stage.scripts = {"starter": Script("No no [9].")}
+    client = Client(page[0], verbose=False, httpx_kwargs={"timeout": 60})
+    asked = ["starter", "starter@sample", "starter@gone"]
+    bare, found, gone = client.predict("What is fat-tailedness?", asked, api_name="/compare")
+    assert "sources" not in bare and found["text"] == "No no [9]." and found["checked_text"] == "No no."
+    assert [one["number"] for one in found["sources"]] == [1, 2, 3] and found["collection"] == "sample"
+    assert "There is no collection 'gone'" in gone["error"] and bare["error"] is None
 
 
 def test_differences_at_will(guest: Guest, stage: Stage):

@@ -13,6 +13,7 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
+from pypdf import PdfWriter
 
 from engine.data import shelf
 from engine.data.columns import PARTS
@@ -23,10 +24,15 @@ from pages import bench as benches
 from pages import data_moves as moves
 from pages import data_pairs as pairs
 from pages import data_render as render
+from pages import data_sources as sources
 from pages.bench import Bench
 from pages.data_keep import export, keep, push_rows
 from pages.histogram import histogram
+from rag.store import Store
+from rag.types import CollectionSettings, FileRecord
+from rag.types import Page as RagPage
 from tests.engine.test_pairs import Scripted
+from tests.pages.papers import pdf
 from tests.pages.test_access import DEMO, LOCAL, OWNED, demo, request  # noqa: F401 - demo is a fixture
 
 ME = request(LOCAL)
@@ -231,15 +237,74 @@ def test_rows_that_cannot_be_trained_on_are_not_kept():
 
 
 def test_pairs_are_made_looked_through_and_used(monkeypatch: pytest.MonkeyPatch):
-    model = Scripted("Q: One?\nA: First.\nQ: Two?\nA: Second.")
+    model = Scripted("Q: One?\nA: First.\nQ: Two?\nA: Second.\nQ: one\nA: Again.")
     monkeypatch.setattr(pairs, "responder_for", lambda chosen, key: model)
-    *_, (told, rows) = pairs.make(ME, "A passage.", "starter", 2)
-    assert "2 pairs after 1 of 1 passage." in told and rows[0] == [True, "One?", "First."]
+    monkeypatch.setattr(pairs, "toy", lambda chosen: False)
+    *_, (told, rows) = pairs.make(ME, sources.TEXT, "A passage.", sources.Material(), None, "starter", 2, 50)
+    assert "2 pairs after 1 of 1 passage; 1 empty or repeated pair dropped." in told
+    assert rows[0] == [True, "One?", "First.", "", ""]
     made = Bench()
-    pairs.use(ME, made, [[True, "One?", "Corrected."], [False, *rows[1][1:]]])
-    assert [(e.prompt, e.response) for e in made.dataset.examples] == [("One?", "Corrected.")]
+    pairs.use(ME, made, [[True, "One?", "Corrected.", "", ""], [False, *rows[1][1:]]])
+    assert [(e.prompt, e.response, e.fields) for e in made.dataset.examples] == [("One?", "Corrected.", ())]
     with pytest.raises(gr.Error, match="No pair is ticked"):
-        pairs.use(ME, made, [[False, "a", "b"]])
+        pairs.use(ME, made, [[False, "a", "b", "", ""]])
+
+
+TOLD = "Overfitting is learning by heart. A token is a piece of a word."
+
+
+def documents(folder: Path) -> list[Path]:
+    """A good PDF of two pages, a scan, a broken one, a locked one and a page of Markdown."""
+    locked = PdfWriter()
+    locked.add_blank_page(200, 200)
+    locked.encrypt("secret")
+    locked.write(folder / "locked.pdf")
+    (folder / "good.pdf").write_bytes(pdf(["Overfitting is learning by heart."], ["A token is a piece of a word."]))
+    (folder / "scan.pdf").write_bytes(pdf([]))
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 nothing more")
+    (folder / "notes.md").write_text("# Loss\n\nThe loss is what training makes small.")
+    return [folder / name for name in ("good.pdf", "scan.pdf", "broken.pdf", "locked.pdf", "notes.md")]
+
+
+def test_pairs_of_documents_keep_file_and_page_and_a_bad_file_costs_a_sentence(tmp_path: Path):
+    files = documents(tmp_path)
+    *_, (told, material) = sources.read_files(ME, [str(path) for path in files])
+    assert [(each.file, each.page) for each in material.sections] == [
+        ("good.pdf", "1"),
+        ("good.pdf", "2"),
+        ("notes.md", "1"),
+    ]
+    for name, why in (("scan", "OCR"), ("broken", "cannot be"), ("locked", "password")):
+        assert why in told.split(f"<strong>{name}.pdf</strong>")[1].split("</p>")[0]
+    assert "2 pages, 2 passages." in told and not any(path.exists() for path in files)
+    *_, (told, rows) = pairs.make(ME, sources.FILES, None, material, None, "starter", 3, 2)
+    assert "2 of 3 passages are read, spread evenly. These are simple pairs" in told and "starter is too small" in told
+    *_, (told, rows) = pairs.make(ME, sources.FILES, None, material, None, "starter", 3, 50)
+    assert [True, "What is a token?", "A token is a piece of a word.", "good.pdf", "2"] in rows
+    made = Bench()
+    pairs.use(ME, made, rows)
+    assert dict(made.dataset.examples[0].fields) == {"file": "good.pdf", "page": "1"}
+    assert made.table.name == "pairs made from documents"
+    with pytest.raises(gr.Error, match="Choose documents first"):
+        next(pairs.make(ME, sources.FILES, None, sources.Material(), None, "starter", 3, 50))
+    with pytest.raises(gr.Error, match="Choose 1 to 50 documents"):
+        list(sources.read_files(ME, []))
+
+
+def test_pairs_of_a_collection_are_made_of_its_cleaned_pages():
+    page = RagPage(0, "vii", TOLD, TOLD)
+    record = FileRecord(0, "notes/a.pdf", "0" * 64, 10, "pdf", 1, 0)
+    made = CollectionSettings("papers", fingerprint="none")
+    with pytest.raises(gr.Error, match="There is no collection yet"):
+        next(pairs.make(ME, sources.COLLECTION, None, sources.Material(), None, "starter", 3, 50))
+    with Store.create("papers", made) as store:
+        with pytest.raises(gr.Error, match="holds no text"):
+            next(pairs.make(ME, sources.COLLECTION, None, sources.Material(), "papers", "starter", 3, 50))
+        store.put_file(record, [page], [])
+    assert sources.choose(ME, sources.COLLECTION)[-1]["choices"] == ["papers"]
+    *_, (_, rows) = pairs.make(ME, sources.COLLECTION, None, sources.Material(), "papers", "starter", 3, 50)
+    assert rows[1] == [True, "What is a token?", "A token is a piece of a word.", "notes/a.pdf", "vii"]
+    Store.open("papers").delete()
 
 
 def test_push_without_a_token_says_what_to_do(bench: Bench):
@@ -270,8 +335,10 @@ def test_visitors_look_at_samples_and_nothing_else(bench: Bench, tmp_path: Path)
             lambda who=stranger, b=mine: moves.load_hub(who, b, "a/b", "", "train", 5),
             lambda who=stranger, b=mine: list(moves.prepare(who, b, 0, 9, True, 0.9, "", 0, *LOOK)),
             lambda who=stranger, b=mine: keep(who, b, "x", 0, 0, 0, *LOOK),
-            lambda who=stranger: list(pairs.make(who, "text", "starter", 2)),
-            lambda who=stranger, b=mine: pairs.use(who, b, [[True, "a", "b"]]),
+            lambda who=stranger: list(pairs.make(who, sources.TEXT, "text", sources.Material(), None, "starter", 2, 9)),
+            lambda who=stranger, b=mine: pairs.use(who, b, [[True, "a", "b", "", ""]]),
+            lambda who=stranger: sources.choose(who, sources.COLLECTION),
+            lambda who=stranger: list(sources.read_files(who, [str(path)])),
             lambda who=stranger, b=mine: push_rows(who, b, "a/b", True),
             lambda who=stranger, b=mine: moves.measure(who, b, "/etc", *LOOK[1:]),
         ):

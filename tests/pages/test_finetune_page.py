@@ -20,8 +20,10 @@ from engine.datasets import Dataset, Example
 from engine.memory import Shape
 from engine.messages import Message
 from engine.recipe import KNOBS, Recipe, preset, presets
+from engine.teaching.identity import boot
 from engine.teaching.runs import Job, write_json
 from engine.teaching.shape import shape_of
+from pages import teach_form
 from pages import teach_moves as moves
 from pages import teach_render as render
 from pages import teach_share as sharing
@@ -54,7 +56,7 @@ def test_form_has_a_field_for_every_knob_and_no_other():
         made, *_ = beginner_fields(LOCAL)
         made = {**made, **advanced_fields(LOCAL)}
     assert made.keys() == KNOBS.keys()
-    assert all(field.info == KNOBS[name].metadata["about"] or name == "data" for name, field in made.items())
+    assert all(field.info.startswith(KNOBS[name].metadata["about"]) or name == "data" for name, field in made.items())
     assert set(SIZES) <= KNOBS.keys() >= set(OUTSIDE)
 
 
@@ -118,6 +120,33 @@ def test_visitors_of_an_open_demo_see_no_runs_and_start_none(
         with pytest.raises(AppError, match="Visitors of an open demo may not"):
             client.predict(*arguments, api_name=name)
     assert len(jobs.all_jobs()) == 1
+
+
+def skipped(update: object) -> bool:
+    return update == gr.skip()
+
+
+def test_glance_tells_of_changes_only(runs: Path, toy: Path, pairs: Path):
+    empty = moves.glance(request(), "")
+    assert isinstance(empty, str) and skipped(moves.glance(request(), empty))
+    job = jobs.start(small(toy, pairs), launch=False)
+    waiting = moves.glance(request(), empty)
+    assert waiting != empty and skipped(moves.glance(request(), waiting))
+    with (job.folder / "metrics.jsonl").open("a") as file:
+        file.write("{}\n")
+    written = moves.glance(request(), waiting)
+    assert written != waiting
+    write_json(job.folder / "process.json", {"pid": 1, "started": "never", "boot": boot()})
+    killed = moves.glance(request(), written)
+    assert killed != written and Job.read(job.folder).state == "stopped"
+    assert skipped(moves.glance(request(DEMO), moves.glance(request(DEMO), "")))
+
+
+def test_devices_are_offered_where_there_is_a_second_gpu(monkeypatch: pytest.MonkeyPatch):
+    for there, offered, told in ((0, False, "no second one"), (1, False, "no second one"), (4, True, "has 4.")):
+        monkeypatch.setattr(teach_form, "gpus", lambda there=there: there)
+        made = teach_form.field("devices", 1, None)
+        assert made.interactive is offered and told in made.info and made.value == 1
 
 
 def test_named_endpoints_start_list_and_stop(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from pages import knowledge_add as add
 from pages import knowledge_ask as asking
 from pages import knowledge_map as maps
 from pages import knowledge_measure as measuring
+from pages import knowledge_mend as mending
 from pages import knowledge_shelf as shelves
 from pages import upload
 from pages.knowledge_open import collection_of
@@ -147,7 +149,7 @@ def test_folder_is_planned_applied_asked_about_and_taken_away(herd: Path, monkey
     add.discard(request(), study)
     message, *_ = shelves.set_tags(request(), study, "yaks/notes.md", "winter, wool")
     assert "new tags" in message
-    assert shelves.look_at(request(), study, "yaks/notes.md")[0] == "winter, wool"
+    assert mending.look_at(request(), study, "yaks/notes.md")[0] == "winter, wool"
     shelves.remove(request(), study, "yaks/notes.md")
     shelves.rename(request(), study, "Herd of mine")
     assert study.collection == "Herd of mine"
@@ -283,6 +285,142 @@ def test_sample_cannot_be_changed_and_names_are_kept_apart(herd: Path):
         shelves.create(request(), study, "Elsewhere", "all-MiniLM-L6-v2", 128)
     with pytest.raises(gr.Error, match="no collection 'nowhere'"):
         shelves.choose(request(), study, "nowhere")
+
+
+def done(study: Study) -> jobs.Job:
+    """The job of a study, which must have ended well."""
+    job = jobs.wait(jobs_of(study), PATIENCE)
+    assert job.state == "done", job.reason + job.log
+    return job
+
+
+def put(folder: Path) -> Study:
+    """A study with a collection of the folder's files."""
+    study = Study()
+    add.look_into(request(), study, str(folder), "", "")
+    add.start(request(), study, "", "", False)
+    done(study)
+    return study
+
+
+def test_collection_of_another_model_is_told_and_mended_by_the_offer(herd: Path, monkeypatch: pytest.MonkeyPatch):
+    study = put(herd)
+    assert not shelves.arrive(request(), study)[6].visible
+    with pytest.raises(gr.Error, match="is sound again"):
+        mending.accept(request(), study)
+    with Store.open("herd") as store:
+        store.save_settings(replace(store.settings, fingerprint="0" * 32))
+    offer, sentence, model, length = shelves.arrive(request(), study)[6:]
+    assert offer.visible and "was made with another all-MiniLM-L6-v2" in sentence and (model, length) == (
+        "all-MiniLM-L6-v2", 256
+    )  # fmt: skip
+    assert "re-index" in mending.check(request(), study)
+    told, bar, clock, tabs = mending.accept(request(), study)
+    assert "is re-indexed with all-MiniLM-L6-v2" in told and tabs.selected == mending.DOCUMENTS
+    assert "job-bar" in bar and clock is not None
+    assert done(study).done["states"] == {"reindexed": 2}
+    assert "re-indexing done in" in add.look(request(), study)[0]
+    assert not shelves.arrive(request(), study)[6].visible and "is sound" in mending.check(request(), study)
+    speaking(monkeypatch, "17 crowns [1].")
+    *_, (_, _, _, pane) = asking.send(request(), study, "What does a shaved yak cost?", *WITH)
+    assert "yaks/notes.md" in pane
+
+
+def test_reindexing_with_other_passages_and_what_is_refused(herd: Path, hands: Hands):  # noqa: F811
+    study = put(herd)
+    for arguments, sentence in ((("", 256), "Choose the embedding model"), (("m", 3), "between 32 and 8,192")):
+        with pytest.raises(gr.Error, match=sentence):
+            mending.reindex(request(), study, *arguments)
+    hands.gate.clear()
+    mending.reindex(request(), study, "all-MiniLM-L6-v2", 64)
+    for again in (lambda: mending.reindex(request(), study, "all-MiniLM-L6-v2", 64),
+                  lambda: mending.keep_out(request(), study, "horse")):  # fmt: skip
+        with pytest.raises(gr.Error, match="is being changed just now"):
+            again()
+    hands.gate.set()
+    done(study)
+    with Store.open("herd") as store:
+        assert store.settings.chunk_tokens == 64 and store.count() == 2
+    with pytest.raises(gr.Error, match="stays as it is"):
+        mending.reindex(request(), Study(sample.NAME), "all-MiniLM-L6-v2", 256)
+    for handler, arguments in ((mending.reindex, ("m", 256)), (mending.accept, ()), (mending.check, ()),
+                               (mending.settle, (event(),)), (mending.keep_out, ("x",))):  # fmt: skip
+        with pytest.raises(gr.Error, match="Visitors of an open demo may not"):
+            handler(request(DEMO), Study("herd"), *arguments)
+
+
+def test_a_model_that_is_not_on_this_machine_is_told_with_one_that_is(herd: Path):
+    study = put(herd)
+    with Store.open("herd") as store:
+        store.save_settings(replace(store.settings, embedder="somebody/far-away", fingerprint="0" * 32))
+    sentence = shelves.arrive(request(), study)[7]
+    assert "somebody/far-away, is not on this machine" in sentence and "re-indexed with all-MiniLM-L6-v2" in sentence
+    mending.accept(request(), study)
+    done(study)
+    with Store.open("herd") as store:
+        assert store.settings.embedder == "all-MiniLM-L6-v2" and not shelves.arrive(request(), study)[7]
+
+
+def test_damaged_index_is_told_where_the_collection_is_shown(herd: Path):
+    study = put(herd)
+    collection_of(study, visitor(request())).search("yak", 1)
+    index = collection_of(study, visitor(request())).index
+    assert index is not None and "made anew" not in shelves.arrive(request(), study)[1]
+    folder = index.folder
+    forgotten("herd")
+    (folder / "state.json").write_text("{")
+    collection_of(study, visitor(request())).search("yak", 1)
+    assert "The index of &#x27;herd&#x27; cannot be read. It is made anew" in shelves.arrive(request(), study)[1]
+
+
+def test_a_cleaned_line_is_put_back_and_given_to_cleaning_again(herd: Path, hands: Hands):  # noqa: F811
+    for name in ("report", "other"):
+        pages = [[f"Annual report, page {at}", f"Fact {chr(65 + at)} of {name}."] for at in range(4)]
+        (herd / f"{name}.pdf").write_bytes(pdf(*pages))
+    study = put(herd)
+    _, cleaned = mending.look_at(request(), study, "report.pdf")
+    assert "Annual report, page 0" in cleaned and 'data-act="keep"' in cleaned
+    assert "data-line" not in mending.look_at(request(), Study(), "statistics/fat-tails.pdf")[1]
+
+    def text(file: str) -> str:
+        with Store.open("herd") as store:
+            return store.text(file)
+
+    line = "Annual report, page 0"
+    told, bar, _ = mending.settle(request(), study, event(line=line, act="keep"))
+    assert "stays in report.pdf" in told and "job-bar" in bar and "cleaning anew" not in told
+    done(study)
+    assert text("report.pdf").count("Annual report") == 4 and "Annual report" not in text("other.pdf")
+    _, cleaned = mending.look_again(request(), study)
+    assert "in this file" in cleaned and 'data-act="clean"' in cleaned and 'data-act="keep"' not in cleaned
+
+    mending.settle(request(), study, event(line=line, act="clean"))
+    done(study)
+    assert "Annual report" not in text("report.pdf")
+    mending.settle(request(), study, event(line=line, act="keep everywhere"))
+    done(study)
+    assert text("report.pdf").count("Annual report") == text("other.pdf").count("Annual report") == 4
+    (herd / "later.pdf").write_bytes(pdf(*[[f"Annual report, page {at}", f"News {chr(65 + at)}."] for at in range(4)]))
+    add.look_into(request(), study, str(herd), "", "")
+    add.start(request(), study, "", "", False)
+    done(study)
+    assert text("later.pdf").count("Annual report") == 4, "a file that came later lost the line"
+    for wrong in ({"line": "never there", "act": "keep"}, {"line": line, "act": "clean"}, {}):
+        with pytest.raises(gr.Error, match="not there any more"):
+            mending.settle(request(), study, event(**wrong))
+    mending.settle(request(), study, event(line=line, act="clean everywhere"))
+    done(study)
+    assert "Annual report" not in text("later.pdf") + text("report.pdf")
+
+
+def test_phrases_are_kept_out_of_the_files_that_are_here_already(herd: Path):
+    study = put(herd)
+    told, bar, _ = mending.keep_out(request(), study, "shaved yak\n\n")
+    assert "1 line will be kept out. All files are cleaned anew." in told and "job-bar" in bar
+    done(study)
+    with Store.open("herd") as store:
+        assert store.text("yaks/notes.md") == "" and "zebra" in store.text("horses/notes.md")
+        assert store.settings.phrases == ("shaved yak",)
 
 
 @pytest.fixture(scope="module")

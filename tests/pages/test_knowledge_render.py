@@ -8,6 +8,7 @@ from pages import knowledge_plots as plots
 from pages import knowledge_render as render
 from pages import knowledge_sources as sources
 from pages import knowledge_talk as talks
+from pages.knowledge_lines import cleaned
 from pages.knowledge_plots import Dot, Star
 from pages.knowledge_study import Study, Turn
 from rag.render import Picture
@@ -87,7 +88,7 @@ def test_words_of_people_files_and_models_are_escaped():
         render.plan([FileReport(EVIL, EVIL, reason=EVIL, moved_from=EVIL)], 1, [EVIL]),
         render.report([FileReport(EVIL, EVIL, reason=EVIL)]),
         render.shelf([record]),
-        render.cleaned(record),
+        cleaned(record, [EVIL], owner=True),
         render.told(EVIL),
         sources.answer(EVIL, (1,)),
         sources.sources([hit(chunk=evil, also=(evil,))]),

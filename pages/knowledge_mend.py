@@ -1,0 +1,138 @@
+"""What changes a whole collection or what was cleaned from its files: re-index, look for damage, put lines back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from engine.access import may
+from engine.errors import Problem
+from engine.jobs import Job
+from pages import knowledge_render as render
+from pages.knowledge_add import look, watched
+from pages.knowledge_lines import cleaned
+from pages.knowledge_shelf import allowed, own
+from pages.knowledge_study import Study
+from pages.parts import asks, visitor
+from pages.render import count
+from rag import job as jobs
+from rag import sample
+from rag.rebuilding import faults, trouble
+from rag.store import Store
+from rag.types import CollectionSettings, FileRecord
+
+DOCUMENTS = "knowledge-documents-tab"  # where the bar of a job stands
+GOING = "The bar under Documents shows how far it is; until it is done, questions are answered as before."
+
+
+def idle(study: Study) -> None:
+    """Raise Problem where a job works on the collection."""
+    job = watched(study)
+    if job is not None and not job.over:
+        raise Problem("This collection is being changed just now. Wait until that is done, or press Cancel.")
+
+
+def followed(request: gr.Request, study: Study, job: Job, sentence: str) -> list[Any]:
+    """(what is told, the bar, its timer) of a job that has just begun."""
+    study.job, study.seen = job.id, "?"
+    return [render.told(sentence), *look(request, study)]
+
+
+@asks("change collections")
+def reindex(request: gr.Request, study: Study, model: str | None, length: float | None) -> list[Any]:
+    """Cut and embed the collection anew with this model and this passage length, as a job."""
+    name, tokens, wanted = own(request, study), int(length or 0), (model or "").strip()
+    if not wanted:
+        raise Problem("Choose the embedding model to re-index with; the field is empty.")
+    if not 32 <= tokens <= 8192:
+        raise Problem("The passage length must lie between 32 and 8,192 tokens.")
+    idle(study)
+    job = jobs.start_reindex(name, visitor(request).name, wanted, tokens)
+    return [*followed(request, study, job, f"'{name}' is re-indexed with {wanted}. {GOING}"), shown()]
+
+
+@asks("change collections")
+def accept(request: gr.Request, study: Study) -> list[Any]:
+    """Re-index as the offer above the tabs says."""
+    name = allowed(visitor(request), study.collection or sample.NAME)
+    idle(study)
+    with Store.open(name) as store:
+        wrong = trouble(store)
+    if wrong is None:
+        raise Problem(f"'{name}' is sound again; there is nothing to mend.")
+    job = jobs.start_reindex(name, visitor(request).name, wrong.embedder)
+    return [*followed(request, study, job, f"'{name}' is re-indexed with {wrong.embedder}. {GOING}"), shown()]
+
+
+def shown() -> Any:
+    """The Documents part, in front."""
+    return gr.Tabs(selected=DOCUMENTS)
+
+
+@asks("change collections")
+def check(request: gr.Request, study: Study) -> str:
+    """Look for damage in the collection's folder; what is found, in sentences."""
+    name = allowed(visitor(request), study.collection or sample.NAME)
+    folder = Store.folder_of(name)
+    if folder is None:
+        raise Problem("The sample has not been read yet. Ask it something first.")
+    found = faults(folder)
+    return render.said(found) if found else render.told(f"'{name}' is sound.")
+
+
+@asks("ask documents")
+def look_at(request: gr.Request, study: Study, file: str | None) -> list[Any]:
+    """One file's tags, and what cleaning took away from it."""
+    who = visitor(request)
+    name, study.file = allowed(who, study.collection or sample.NAME), file or ""
+    if Store.folder_of(name) is None:
+        return ["", cleaned(None)]
+    with Store.open(name) as store:
+        record, made = store.file(study.file), store.settings
+    owner = may(who, "change collections") and name != sample.NAME
+    return [", ".join(record.tags) if record else "", cleaned(record, made.kept, owner)]
+
+
+@asks("ask documents")
+def look_again(request: gr.Request, study: Study) -> list[Any]:
+    """The file that was looked at, once a job has changed it."""
+    return look_at(request, study, study.file)
+
+
+@asks("change collections")
+def settle(request: gr.Request, study: Study, event: gr.EventData) -> list[Any]:
+    """Put a line back, or give it to cleaning again: in the file that is looked at, or in all, as a job."""
+    told: dict[str, Any] = event._data if isinstance(event._data, dict) else {}
+    line, act, name = str(told.get("line", "")), str(told.get("act", "")), own(request, study)
+    idle(study)
+    with Store.open(name) as store:
+        record, made = store.file(study.file), store.settings
+    everywhere = act.endswith("everywhere")
+    if record is None and not everywhere:
+        raise Problem("That file is not there any more. Choose another.")
+    kept = decided(record, made, line, act)
+    job = jobs.start_keeping(name, kept, "" if everywhere else study.file, visitor(request).name)
+    what = "stays" if act.startswith("keep") else "is cleaned away again"
+    where = "every file" if everywhere else study.file
+    return followed(request, study, job, f"“{line}” {what} in {where}, which is cleaned anew. {GOING}")
+
+
+def decided(record: FileRecord | None, made: CollectionSettings, line: str, act: str) -> list[str]:
+    """The lines that stay after an act, of the file or of all. Raises Problem where the line is not there."""
+    kept = list(made.kept if act.endswith("everywhere") else record.kept if record else ())
+    known = [each.line for each in record.removed] if record and act.startswith("keep") else kept
+    if line not in known:
+        raise Problem("That line is not there any more. Choose the file again.")
+    return [*kept, line] if act.startswith("keep") else [each for each in kept if each != line]
+
+
+@asks("change collections")
+def keep_out(request: gr.Request, study: Study, phrases: str) -> list[Any]:
+    """Lines that cleaning shall take away from now on; every file is cleaned anew, as a job."""
+    name = own(request, study)
+    idle(study)
+    wanted = list(dict.fromkeys(line.strip() for line in (phrases or "").splitlines() if line.strip()))
+    job = jobs.start_phrases(name, wanted, visitor(request).name)
+    told = f"{count(len(wanted), 'line')} will be kept out. All files are cleaned anew. {GOING}"
+    return followed(request, study, job, told)
