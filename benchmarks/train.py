@@ -68,7 +68,7 @@ def facts(folder: Path) -> None:
 
     lesson = read_lesson(folder)
     pupil = load_pupil(lesson.recipe)
-    rows = render(lesson, pupil.tokenizer, folder).learned
+    rows = render(lesson, pupil.tokenizer).learned
     given = trl_settings(lesson.recipe, pupil, folder, len(rows), evaluates=False)
     names = (
         "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps", "learning_rate", "lr_scheduler_type",

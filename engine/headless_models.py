@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from engine.amounts import amount
 from engine.errors import Problem
 from engine.models import download, kept, loaded
-from engine.models.footprint import PRECISIONS, amount
+from engine.models.footprint import PRECISIONS
 from engine.models.kept import Entry
 from engine.models.look import look
 from engine.models.report import Report

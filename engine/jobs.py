@@ -16,6 +16,7 @@ from typing import Any
 from engine.errors import Problem
 from engine.recipe import Recipe, from_mapping
 from engine.settings import ROOT, settings
+from engine.teaching.devices import require_devices
 from engine.teaching.identity import alive, identity
 from engine.teaching.preparing import prepared
 from engine.teaching.runs import FORMAT, Job, all_jobs, find_job, read_json, runs_folder, slug, write_json
@@ -152,6 +153,7 @@ def resume(job: Job) -> Job:
             raise Problem(f"{job.name} is {job.state} already.")
         if job.state == "done":
             raise Problem(f"{job.name} is done. Clone it to train again with other values.")
+        require_devices(int(job.recipe.get("devices", 1)))
         (job.folder / "stop").unlink(missing_ok=True)
         (job.folder / "process.json").unlink(missing_ok=True)
         write_json(job.folder / "state.json", {"state": "queued", "since": time.time()})

@@ -70,6 +70,9 @@ class Recipe:
     optimizer: str = knob("paged_adamw_8bit", "Paged ones need a GPU; see the note below.", "Optimization", OPTIMIZERS)
     batch: int = knob(4, "Examples in one forward pass.", "Optimization")
     accumulation: int = knob(4, "Passes before one step of the optimizer.", "Optimization")
+    devices: int = knob(
+        1, "GPUs that train together; a step learns from batch x accumulation x devices.", "Optimization"
+    )
     epochs: float = knob(10.0, "How often every example is seen.", "Optimization")
     steps: int = knob(0, "Steps of the optimizer; 0 goes by the epochs.", "Optimization")
     group_by_length: bool = knob(

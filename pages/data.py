@@ -16,6 +16,7 @@ from engine.prompts import styles
 from pages import data_moves as moves
 from pages import data_pairs as pairs
 from pages import data_render as render
+from pages import data_sources as sources
 from pages.bench import PAGE, Bench
 from pages.data_form import hub_form, keep_form, paste_form, prepare_form
 from pages.data_keep import export, keep, push_rows
@@ -174,7 +175,10 @@ def wire_loading(tab: Tab, opened: gr.Dropdown, uploaded: gr.UploadButton, pasti
 
 
 def wire_making(tab: Tab, making: Making) -> None:
-    """Pairs made from a text, and those of them that are used."""
+    """Pairs made from documents or a text, and those of them that are used."""
+    given = making.sources
+    given.way.input(sources.choose, [given.way], given.parts, **QUIET)
+    given.upload.upload(sources.read_files, [given.upload], [given.read, given.material], **WORKING)
     running = making.make.click(pairs.make, making.inputs, [making.told, making.review], **WORKING)
     making.stop.click(None, None, None, cancels=[running], api_visibility="private")
     used = making.use.click(pairs.use, [tab.bench, making.review], tab.laid_out, **WORKING)

@@ -17,7 +17,7 @@ from pages.teach_api import job_list, start_job, stop_job
 from pages.teach_form import FIRST_RECIPE, OUTSIDE, SIZES, advanced_fields, beginner_fields
 
 TITLE = "Fine-tune"
-GLANCE = 2.5  # seconds between two looks at the run folders
+GLANCE = 2.5  # seconds between two glances at the run folders
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "undocumented"}
 
 
@@ -135,12 +135,16 @@ def runs_view() -> dict[str, Any]:
 
 
 def watching(view: dict[str, Any]) -> tuple[list[Component], list[Component]]:
-    """Look at the runs on a timer and whenever another is chosen; inputs and outputs of a look."""
+    """Look at the runs when something about them changes or another is chosen; inputs and outputs of a look.
+
+    The timer asks for one short text only: a dozen outputs at every beat would slow the browser down on all tabs.
+    """
     last = gr.State({})
+    seen = gr.Textbox("", visible="hidden", label="What was seen last", elem_id="runs-seen")
     inputs = [view["choice"], view["others"], last]
     outputs = [last, *(view[part] for part in moves.VIEW)]
-    timer = gr.Timer(GLANCE)
-    timer.tick(moves.look, inputs, outputs, queue=False, **QUIET)
+    gr.Timer(GLANCE).tick(moves.glance, [seen], [seen], queue=False, **QUIET)
+    seen.change(moves.look, inputs, outputs, queue=False, **QUIET)
     for part in ("choice", "others"):
         view[part].input(moves.look, inputs, outputs, queue=False, **QUIET)
     return inputs, outputs

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from engine.amounts import amount
 from engine.catalog import Card, Model, cards, shipped
 from engine.models.download import Progress
-from engine.models.footprint import PRECISIONS, amount, shown_needs, sizes
+from engine.models.footprint import PRECISIONS, shown_needs, sizes
 from engine.models.kept import Entry
 from engine.models.loaded import Footprint, Held
 from engine.models.prices import dollars

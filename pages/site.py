@@ -35,6 +35,8 @@ the secret <code>DIPTYCH_AUTH</code>).</p>"""
 def site(launch: Launch) -> gr.Blocks:
     """The app's Blocks."""
     with gr.Blocks(title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as blocks:
+        # Before the tabs: queue() makes a whole FastAPI app of what is there, which __exit__ and launch() do again.
+        blocks.queue(max_size=64, default_concurrency_limit=8, api_open=False)
         gr.HTML(HEADER, padding=False)
         if launch.mode == "visitor":
             why = "This Space has no owner set. " if launch.on_space else ""
@@ -43,7 +45,7 @@ def site(launch: Launch) -> gr.Blocks:
             for page in PAGES:
                 with gr.Tab(page.title, id=page.title.lower()):
                     page.build(launch)
-    return blocks.queue(max_size=64, default_concurrency_limit=8, api_open=False)
+    return blocks
 
 
 def serve(blocks: gr.Blocks, launch: Launch, service: Service | None = None, **options: Any) -> str:

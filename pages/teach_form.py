@@ -14,6 +14,7 @@ from engine.data.shelf import samples, saved
 from engine.errors import Problem
 from engine.prompts import styles
 from engine.recipe import KNOBS, Recipe, from_mapping, preset, presets
+from engine.teaching.devices import gpus
 from pages.launch import Launch
 
 FIRST_RECIPE = "quick"
@@ -21,8 +22,8 @@ FIRST_DATA = "shawgpt"
 OUTSIDE = ("model", "data", "name", "notes")  # what a preset leaves as it is
 ABOVE = ("model", "data", "name")  # fields that a beginner sees
 SIZES = (
-    "model", "data", "method", "rank", "targets", "dropout", "batch", "accumulation", "max_length", "epochs", "steps",
-    "rows", "activation_checkpointing", "optimizer",
+    "model", "data", "method", "rank", "targets", "dropout", "batch", "accumulation", "devices", "max_length", "epochs",
+    "steps", "rows", "activation_checkpointing", "optimizer",
 )  # fmt: skip
 
 Fields = dict[str, Component]
@@ -96,6 +97,10 @@ def field(name: str, value: Any, launch: Launch) -> Component:
         "elem_id": f"teach-{name.replace('_', '-')}",
         "min_width": 190,
     }
+    if name == "devices":
+        there = gpus()
+        common["info"] += f" This machine has {there}." if there > 1 else " This machine has no second one."
+        return gr.Number(value, precision=0, minimum=1, interactive=there > 1, **common)
     choices = {key: each.title for key, each in styles().items()} if name == "style" else knob.metadata["choices"]
     if choices:
         own = name == "style"  # a turn may be written out: {prompt} … {response}

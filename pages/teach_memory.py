@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 from html import escape
 
+from engine.amounts import amount
 from engine.memory import METHODS, WHY, Convention, Part, estimate, floating_operations, total
 from engine.recipe import METHODS as METHOD_TITLES
 from engine.recipe import Recipe
 from engine.teaching.recipe_checks import computes_in_bf16, optimizer_used
 from engine.teaching.shape import Shape
+from pages.render import count
 from pages.teach_render import operations
 from pages.words import duration
 
@@ -34,9 +36,11 @@ def memory_chart(shape: Shape, recipe: Recipe, machine: float, free: float) -> s
     note = f" Optimizer: {escape(why or used)}"
     trained = shape.parameters if recipe.method == "full" else shape.trained
     name = METHOD_TITLES[recipe.method].split(":")[0]
+    apiece = f" on each of {recipe.devices} devices" if recipe.devices > 1 else ""
     words = (
-        f"{name} trains {trained:,} of {shape.parameters:,} weights ({share:.2%}) and takes about {size(needed)}; "
-        f"this machine has {size(machine)}, of which {size(free)} are free now.{fits}{note}"
+        f"{name} trains {trained:,} of {shape.parameters:,} weights ({share:.2%}) and takes about "
+        f"{amount(needed)}{apiece}; "
+        f"this machine has {amount(machine)}, of which {amount(free)} are free now.{fits}{note}"
     )
     return f'<p class="hint">{words}</p>{text}'
 
@@ -53,12 +57,12 @@ def bar(method: str, parts: Sequence[Part], most: float, chosen: bool) -> str:
         f'<span class="part part-{place}" style="width:{100 * part.bytes / most:.2f}%"></span>'
         for place, part in enumerate(parts)
     )
-    words = ", ".join(f"{part.name} {size(part.bytes)}" for part in parts)
+    words = ", ".join(f"{part.name} {amount(part.bytes)}" for part in parts)
     name = METHOD_TITLES[method].split(":")[0]
     mark = ' class="chosen"' if chosen else ""
     return (
         f'<div{mark}><span class="method">{name}</span><span class="bar" aria-hidden="true">{pieces}</span>'
-        f'<span class="sum">{size(total(parts))}</span><small>{words}</small></div>'
+        f'<span class="sum">{amount(total(parts))}</span><small>{words}</small></div>'
     )
 
 
@@ -70,16 +74,10 @@ def work_ahead(shape: Shape, recipe: Recipe, rows: int, speed: float) -> str:
     learned = min(recipe.rows or rows, round(rows * (1 - recipe.validation - recipe.test))) if rows else 0
     if not (recipe.steps or learned):
         return ""
-    steps = recipe.steps or max(1, round(recipe.epochs * -(-learned // (recipe.batch * recipe.accumulation))))
-    tokens = steps * recipe.batch * recipe.accumulation * recipe.max_length
+    batch = recipe.batch * recipe.accumulation * recipe.devices
+    steps = recipe.steps or max(1, round(recipe.epochs * -(-learned // batch)))
+    tokens = steps * batch * recipe.max_length
     work = floating_operations(shape, tokens, recipe.method)
     time = f", about {duration(work / speed)} at the speed of your last run here" if speed else ""
-    return f'<p class="hint">{steps:,} steps, at most {operations(work)}{time}.</p>'
-
-
-def size(number: float) -> str:
-    """Bytes in words, powers of ten."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if number >= scale:
-            return f"{number / scale:.1f} {unit}"
-    return f"{number / 1e3:.0f} kB"
+    told = f"{count(steps, 'step')} of {count(batch, 'example')} each, at most {operations(work)}{time}."
+    return f'<p class="hint">{told}</p>'

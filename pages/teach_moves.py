@@ -19,6 +19,7 @@ from engine.jobs import Job, all_jobs
 from engine.recipe import KNOBS, fitted, from_mapping, presets
 from engine.settings import machine_memory
 from engine.teaching import sweeps
+from engine.teaching.runs import stamp
 from engine.teaching.shape import count_parameters, shape_of
 from engine.teaching.sweeps import pairs
 from pages import teach_render as render
@@ -26,7 +27,9 @@ from pages.parts import asks, visitor
 from pages.teach_form import OUTSIDE, SIZES, examples, recipe_from
 from pages.teach_memory import memory_chart, work_ahead
 
-VIEW = ("list", "choice", "others", "line", "plot", "sweep", "answers", "table", "log", "stop", "resume", "delete")
+VIEW = (
+    "list", "choice", "others", "line", "plot", "sweep", "answers", "table", "log", "stop", "resume", "delete",
+)  # fmt: skip
 
 
 def seen_by(who: Visitor) -> list[Job]:
@@ -161,6 +164,13 @@ def chosen(who: Visitor, run: str | None) -> Job:
         if job.id == run:
             return job
     raise Problem("Choose a run first.")
+
+
+@asks("see jobs")
+def glance(request: gr.Request, seen: str) -> Any:
+    """A text that is another one once anything about the runs is, upon which the page looks at them."""
+    now = stamp() if visitor(request).mode != "visitor" else "none"
+    return gr.skip() if now == seen else now
 
 
 @asks("see jobs")

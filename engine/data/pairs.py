@@ -1,12 +1,12 @@
-"""Makes question and answer pairs of a text with a model, for a person to look through before they are used."""
+"""Makes question and answer pairs of texts with a model, for a person to look through before they are used."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from engine.data.table import Row, Table
@@ -17,51 +17,99 @@ from engine.settings import ASSETS
 
 LONGEST_PASSAGE = 1500  # characters: about 400 tokens, which leaves a small context room for the answer
 MOST_PASSAGES = 500
+MOST_PAIRS = 20  # of a passage
 MARK = re.compile(r"^[\s>*#\d.)-]*(Q|Question|A|Answer)\s*\d*\s*\**\s*[:.)]\**\s*", re.IGNORECASE)
+
+
+# writes that many pairs about a passage, as `parsed` reads them
+Writer = Callable[[str, int], str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A passage that pairs are made of, and the file and the printed page that it stands on; empty for pasted text."""
+
+    text: str
+    file: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A question and its answer."""
+    """A question and its answer, and where they are from."""
 
     question: str
     answer: str
+    file: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The pairs so far, after `done` of `of` passages; `empty` of them gave none."""
+    """The pairs so far, after `done` of `of` passages.
+
+    `empty` passages gave none; `dropped` pairs lacked a half or asked again what an earlier one asks.
+    """
 
     pairs: tuple[Pair, ...]
     done: int
     of: int
     empty: int
+    dropped: int = 0
 
 
-def make_pairs(text: str, responder: Responder, count: int, sampling: Sampling) -> Iterator[Progress]:
-    """Ask for `count` pairs about each passage of the text, one passage after another. Raises Problem.
+def make_pairs(found: Sequence[Section], write: Writer, count: int) -> Iterator[Progress]:
+    """Ask for `count` pairs about each passage, one passage after another. Raises Problem.
 
-    Closing the iterator stops the model.
+    Closing the iterator ends the work.
     """
-    found = passages(text)
     if not found:
         raise Problem("Give a text to make pairs of; it is empty.")
-    if len(found) > MOST_PASSAGES or not 1 <= count <= 20:
+    if len(found) > MOST_PASSAGES or not 1 <= count <= MOST_PAIRS:
         raise Problem(
-            f"Ask for 1 to 20 pairs a passage, of {MOST_PASSAGES} passages at most (about "
-            f"{MOST_PASSAGES * LONGEST_PASSAGE:,} characters); this text has {len(found):,}."
+            f"Ask for 1 to {MOST_PAIRS} pairs a passage, of {MOST_PASSAGES} passages at most; these are {len(found):,}."
         )
-    made: dict[Pair, None] = {}
-    empty = 0
-    for done, passage in enumerate(found, 1):
+    made: dict[str, Pair] = {}
+    empty = dropped = 0
+    for done, section in enumerate(found, 1):
+        pairs = parsed(write(section.text, count))
+        whole = [pair for pair in pairs if pair.question and pair.answer]
+        before = len(made)
+        for pair in whole:
+            made.setdefault(asked_as(pair), replace(pair, file=section.file, page=section.page))
+        empty += not whole
+        dropped += len(pairs) - (len(made) - before)
+        yield Progress(tuple(made.values()), done, len(found), empty, dropped)
+
+
+def asked_as(pair: Pair) -> str:
+    """What a question comes to when case, spaces and marks do not count."""
+    return " ".join(re.findall(r"\w+", pair.question.casefold())) or pair.question
+
+
+def written_by(responder: Responder, sampling: Sampling) -> Writer:
+    """A writer that asks a model."""
+
+    def write(passage: str, count: int) -> str:
         answer = Generation(responder.reply(request(passage, count), sampling))
         with closing(answer.events):  # type: ignore[type-var]
             for _ in answer:
                 pass
-        pairs = parsed(answer.text)
-        empty += not pairs
-        made |= dict.fromkeys(pairs)
-        yield Progress(tuple(made), done, len(found), empty)
+        return answer.text
+
+    return write
+
+
+def sections(text: str, file: str = "", page: str = "") -> list[Section]:
+    """The passages of a text, each with where it is from."""
+    return [Section(passage, file, page) for passage in passages(text)]
+
+
+def spread(found: Sequence[Section], most: int) -> list[Section]:
+    """At most so many of the passages, evenly from all of them and in their order."""
+    if len(found) <= most:
+        return list(found)
+    return [found[place * len(found) // most] for place in range(most)]
 
 
 def request(passage: str, count: int) -> list[Message]:
@@ -95,7 +143,10 @@ def pieces(paragraph: str) -> Iterator[str]:
 
 
 def parsed(text: str) -> list[Pair]:
-    """The pairs in a model's answer: lines that begin with Q: and A:, numbered or in bold as models like to."""
+    """The pairs in a model's answer: lines that begin with Q: and A:, numbered or in bold as models like to.
+
+    A half may be empty.
+    """
     parts: list[tuple[str, list[str]]] = []
     for line in text.splitlines():
         if mark := MARK.match(line):
@@ -104,10 +155,11 @@ def parsed(text: str) -> list[Pair]:
             parts[-1][1].append(line.strip())
     said = [(kind, "\n".join(lines).strip().strip("*").strip()) for kind, lines in parts]
     following = pairwise(said)
-    return [Pair(q, a) for (first, q), (second, a) in following if (first, second) == ("Q", "A") and q and a]
+    return [Pair(q, a) for (first, q), (second, a) in following if (first, second) == ("Q", "A")]
 
 
 def table_of(pairs: Sequence[Pair], name: str) -> Table:
-    """The pairs as a table."""
-    rows = tuple(Row(n, {"question": pair.question, "answer": pair.answer}) for n, pair in enumerate(pairs, 1))
-    return Table(name, ("question", "answer"), rows)
+    """The pairs as a table, with file and page where they are from documents."""
+    columns = ("question", "answer", *(("file", "page") if any(pair.file for pair in pairs) else ()))
+    rows = tuple(Row(n, {column: getattr(pair, column) for column in columns}) for n, pair in enumerate(pairs, 1))
+    return Table(name, columns, rows)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.amounts import amount
 from engine.errors import Problem
 from engine.models import checks
 from engine.models.fit import misfit
-from engine.models.footprint import amount, parameters
+from engine.models.footprint import parameters
 from engine.models.headers import Header
 from engine.models.report import Facts, Finding, Report
 from engine.models.sources import ADAPTER, COMPANIONS, Folder, Source, read_object, weight_files

@@ -92,7 +92,7 @@ def check_room(place: Path, files: Sequence[File]) -> None:
     """Raise Problem unless what is missing fits on the disk."""
     import shutil
 
-    from engine.models.footprint import amount
+    from engine.amounts import amount
 
     missing = sum(file.size for file in files) - on_disk(place, files)
     free = shutil.disk_usage(place).free

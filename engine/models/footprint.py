@@ -82,14 +82,6 @@ def held(network: Any) -> int:
     return int(network.get_memory_footprint()) + constants
 
 
-def amount(size: float) -> str:
-    """Bytes for people: kB, MB or GB of 1000, as disks and downloads are counted."""
-    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= step:
-            return f"{size / step:.1f} {unit}"
-    return f"{size:.0f} bytes"
-
-
 def shown_needs(found: Mapping[str, int], room: int) -> list[tuple[str, int, bool]]:
     """(title, bytes, whether it fits into `room`) for each precision but the automatic one."""
     return [(PRECISIONS[name], size, size <= room) for name, size in found.items() if name != "auto"]

@@ -151,7 +151,7 @@ def proposed(report: Report, precision: str) -> str:
 
 def checked_precision(precision: str, needs: Mapping[str, int]) -> None:
     """Raise Problem unless the precision is one that fits into memory here."""
-    from engine.models.footprint import amount
+    from engine.amounts import amount
 
     if precision not in PRECISIONS:
         raise Problem(f"There is no precision '{precision}'. Choose {', '.join(PRECISIONS)}.")

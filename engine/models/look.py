@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from engine import hub
+from engine.amounts import amount
 from engine.errors import Problem
 from engine.models import checks
 from engine.models.adapter_look import adapter_report
-from engine.models.footprint import amount, compute_bytes, linear_layers, needs, parameters
+from engine.models.footprint import compute_bytes, linear_layers, needs, parameters
 from engine.models.headers import Header
 from engine.models.report import Facts, Finding, Report
 from engine.models.sources import Folder, Source, read_object, wanted_files, weight_files

@@ -13,7 +13,7 @@ from engine.datasets import Dataset, Example, read, split
 from engine.errors import Problem
 from engine.prompts import style
 from engine.recipe import Recipe, from_mapping
-from engine.teaching.runs import read_json, write_json
+from engine.teaching.runs import read_json
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,21 @@ class Rendered:
 
     learned: list[Tokens]
     measured: list[Tokens]
+
+    def facts(self, lesson: Lesson, name: str | None) -> dict[str, Any]:
+        """What is to be known of the data, for data.json."""
+        learned, measured = self.learned, self.measured
+        return {
+            "name": name or lesson.dataset.name,
+            "fingerprint": lesson.dataset.fingerprint,
+            "training": len(learned),
+            "validation": len(measured),
+            "test": len(lesson.test),
+            "without_loss": len(lesson.training) + len(lesson.validation) - len(learned) - len(measured),
+            "cut": sum(row.cut > 0 for row in learned),
+            "tokens": sum(len(row.ids) for row in learned),
+            "tokens_with_loss": sum(row.trained for row in learned),
+        }
 
 
 def read_lesson(folder: Path) -> Lesson:
@@ -75,8 +90,8 @@ def led(dataset: Dataset, lead: str) -> Dataset:
     return replace(dataset, examples=tuple(shorter))
 
 
-def render(lesson: Lesson, tokenizer: Any, folder: Path) -> Rendered:
-    """Both parts as tokens, and what is to be known of the data in data.json. Raises Problem when nothing is left."""
+def render(lesson: Lesson, tokenizer: Any) -> Rendered:
+    """Both parts as tokens. Raises Problem when nothing is left."""
     learned = tokens_of(lesson.training, lesson.recipe, tokenizer)
     measured = tokens_of(lesson.validation, lesson.recipe, tokenizer)
     if not learned:
@@ -84,18 +99,6 @@ def render(lesson: Lesson, tokenizer: Any, folder: Path) -> Rendered:
             f"No example has a token left to learn from at {lesson.recipe.max_length} tokens. Raise the length, or "
             "cut the other side."
         )
-    facts = {
-        "name": read_json(folder / "recipe.json").get("data_name") or lesson.dataset.name,
-        "fingerprint": lesson.dataset.fingerprint,
-        "training": len(learned),
-        "validation": len(measured),
-        "test": len(lesson.test),
-        "without_loss": len(lesson.training) + len(lesson.validation) - len(learned) - len(measured),
-        "cut": sum(row.cut > 0 for row in learned),
-        "tokens": sum(len(row.ids) for row in learned),
-        "tokens_with_loss": sum(row.trained for row in learned),
-    }
-    write_json(folder / "data.json", facts)
     return Rendered(learned, measured)
 
 

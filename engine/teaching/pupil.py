@@ -154,6 +154,7 @@ def trl_settings(recipe: Recipe, pupil: Pupil, folder: Path, examples: int, eval
         padding_free=recipe.packing,
         remove_unused_columns=False,
         dataloader_pin_memory=cuda,
+        ddp_find_unused_parameters=recipe.method == "full" and not recipe.activation_checkpointing,
         activation_checkpointing=recipe.activation_checkpointing,
         disable_tqdm=True,
     )
@@ -161,7 +162,7 @@ def trl_settings(recipe: Recipe, pupil: Pupil, folder: Path, examples: int, eval
 
 def total_steps(recipe: Recipe, examples: int) -> int:
     """Steps of the optimizer in the whole run, as Trainer counts them."""
-    batches = -(-examples // recipe.batch)
+    batches = -(-examples // (recipe.batch * recipe.devices))
     return recipe.steps or max(1, round(recipe.epochs * -(-batches // recipe.accumulation)))
 
 

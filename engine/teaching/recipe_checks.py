@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import Problem
 from engine.recipe import KNOBS, TOY_PARAMETERS
+from engine.teaching.devices import devices_trouble
 
 if TYPE_CHECKING:
     from engine.recipe import Recipe
@@ -23,6 +24,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "max_grad_norm": (0, 1000, "The limit on the gradient's norm must lie between 0 (off) and 1000."),
     "batch": (1, 1024, "Batch must lie between 1 and 1024 examples."),
     "accumulation": (1, 4096, "Accumulation must lie between 1 and 4096 passes."),
+    "devices": (1, 1024, "Devices must be 1 or more; more than 1 needs as many GPUs."),
     "epochs": (0.001, 10_000, "Epochs must be above 0 and at most 10,000."),
     "steps": (0, 10_000_000, "Steps must be 0 (go by the epochs) or a positive whole number."),
     "validation": (0, 0.9, "The share for validation must lie between 0 and 0.9."),
@@ -47,6 +49,8 @@ def complaints(recipe: Recipe) -> list[str]:
         found.append("Choose a model to teach.")
     if not recipe.data.strip():
         found.append("Choose the examples to learn from.")
+    if trouble := devices_trouble(recipe.devices):
+        found.append(trouble)
     if len(recipe.name) > LONGEST_NAME or len(recipe.notes) > LONGEST_NOTES:
         found.append(f"A name may have {LONGEST_NAME} characters and notes {LONGEST_NOTES:,}.")
     if recipe.method != "full" and not recipe.target_modules:

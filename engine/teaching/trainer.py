@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Sampler
-from transformers import PrinterCallback
+from transformers import PrinterCallback, set_seed
 from trl import SFTTrainer
 
 from engine.errors import Problem
 from engine.teaching.checkpoints import MANIFEST, checkpoint_folder, disk_full, prune, seal
+from engine.teaching.crew import ALONE, Crew
 from engine.teaching.turns import Stopped
 
 GROUPED_BATCHES = 50  # batches whose examples are sorted by length among themselves
@@ -49,8 +51,8 @@ class Order(Sampler):
 class JobTrainer(SFTTrainer):
     """Trains, saves and resumes so that a run which was interrupted ends with the weights of one that was not."""
 
-    def __init__(self, *, order: Order, **options: Any):
-        self.order = order
+    def __init__(self, *, order: Order, crew: Crew = ALONE, **options: Any):
+        self.order, self.crew = order, crew
         self.best: tuple[float, int] | None = None
         self.seconds_before = 0.0
         super().__init__(**options)
@@ -102,25 +104,46 @@ class JobTrainer(SFTTrainer):
         finally:
             self._metrics["eval"].clear()
 
+    def part(self) -> None:
+        """Make ready to train as one of several processes: gradients are shared, and each draws its own dropout.
+
+        The evaluation before the first step marks the network as prepared for accelerate, which then leaves it as it
+        is: every process would go on alone, with no error.
+        """
+        if self.crew.size > 1:
+            network: Any = self.model
+            network._is_accelerate_prepared = False
+            self.accelerator._models.clear()
+            set_seed(int(self.args.seed) + self.crew.rank)
+
+    def require_sharing(self) -> None:
+        """Raise RuntimeError where the processes did not share their gradients (a bug)."""
+        if self.crew.size > 1 and not isinstance(self.model_wrapped, DistributedDataParallel):
+            raise RuntimeError("the processes train each by itself: the network is not wrapped")
+
     def counters(self) -> dict[str, Any]:
-        """What Trainer forgets at a resume and a run must keep; all of it exact in JSON."""
+        """What Trainer forgets at a resume and a run must keep; all of it exact in JSON.
+
+        `own` holds what each process counts by itself, in the order of their numbers.
+        """
+        own = {"loss_sum": self._tr_loss.item(), "averages": dict(self._metrics["train"])}
         return {
             "step": self.state.global_step,
             "tokens": self._total_train_tokens,
-            "loss_sum": self._tr_loss.item(),
             "last_logged": self._globalstep_last_logged,
             "loss_total": self._total_loss_scalar,
-            "averages": dict(self._metrics["train"]),
             "best": self.best,
+            "own": self.crew.each(own),
         }
 
     def restore(self, facts: dict[str, Any], seconds: float) -> None:
         """Take up the counters of a checkpoint, once Trainer has set its own to zero."""
+        own = facts.get("own", [facts])[self.crew.rank]  # older checkpoints hold them one level up
         self._total_train_tokens = facts["tokens"]
-        self._tr_loss = torch.tensor(facts["loss_sum"], device=self.args.device)
+        self._tr_loss = torch.tensor(own["loss_sum"], device=self.args.device)
         self._globalstep_last_logged = facts["last_logged"]
         self._total_loss_scalar = facts["loss_total"]
-        self._metrics["train"] = defaultdict(list, facts["averages"])
+        self._metrics["train"] = defaultdict(list, own["averages"])
         self.best = tuple(facts["best"]) if facts["best"] else None
         self.seconds_before = seconds
 
@@ -132,12 +155,16 @@ class JobTrainer(SFTTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         root = Path(str(self.args.output_dir))
         folder = checkpoint_folder(root, self.state.global_step)
-        if (folder / MANIFEST).is_file():
+        if self.crew.agree((folder / MANIFEST).is_file()):
             return
         try:
-            shutil.rmtree(folder, ignore_errors=True)
+            if self.crew.first:
+                shutil.rmtree(folder, ignore_errors=True)
+            self.crew.together()
             super()._save_checkpoint(model, trial)
-            seal(folder, self.counters())
+            counted = self.counters()  # by now every process has written its part
+            if self.crew.first:
+                seal(folder, counted)
         except Exception as error:
             shutil.rmtree(folder, ignore_errors=True)
             if disk_full(error):
@@ -146,4 +173,5 @@ class JobTrainer(SFTTrainer):
                     "before it is whole. Make room, for example by deleting old runs, then resume."
                 ) from error
             raise
-        prune(root, self.best[1] if self.best else None)
+        if self.crew.first:
+            prune(root, self.best[1] if self.best else None)

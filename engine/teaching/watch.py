@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from engine.errors import Problem
 from engine.memory import Shape, floating_operations
 from engine.teaching.answers import Asked, answers
 from engine.teaching.checkpoints import append_line, facts
@@ -40,20 +41,30 @@ class Watch(TrainerCallback):
         """Seconds of this run, those before a resume too."""
         return self.trainer.seconds_before + time.monotonic() - self.began
 
+    def stop_agreed(self) -> bool:
+        """Whether somebody asked the run to stop, the same for all its processes."""
+        return self.trainer.crew.agree(self.stop_asked())
+
     def take_up(self, checkpoint: Path | None) -> int:
-        """Go on from a checkpoint once Trainer has begun; the step it is from, -1 for none."""
+        """Go on from a checkpoint once Trainer has begun; the step it is from, -1 for none. Raises Problem."""
         if checkpoint is None:
             return -1
-        counted = facts(checkpoint)
+        counted, size = facts(checkpoint), self.trainer.crew.size
+        if (before := len(counted.get("own", [None]))) != size:
+            raise Problem(
+                f"This run came to step {counted['step']} on {before} devices and goes on with as many only; now it "
+                f"has {size}. Clone it to begin anew."
+            )
         lines = [line for line in read_lines(self.folder / "metrics.jsonl") if line.get("step", 0) <= counted["step"]]
         self.restored = counted, max((line.get("seconds", 0.0) for line in lines), default=0.0)
         return int(counted["step"])
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.began = time.monotonic()
+        self.trainer.require_sharing()
         if self.restored:
             self.trainer.restore(*self.restored)
-            if self.missed(args, state):
+            if self.trainer.crew.agree(self.missed(args, state)):
                 self.trainer.evaluate()
         self.mark(state)
 
@@ -68,17 +79,20 @@ class Watch(TrainerCallback):
         if state.global_step >= state.max_steps:
             control.should_evaluate = self.trainer.eval_dataset is not None
             control.should_save = control.should_log = True
-        elif self.stop_asked():
+        elif self.stop_agreed():
             control.should_evaluate = False
             control.should_save = control.should_training_stop = True
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.stop_asked() and state.global_step < state.max_steps:
+        if state.global_step < state.max_steps and self.stop_agreed():
             control.should_save = control.should_training_stop = True
             raise Stopped
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if not logs or "loss" not in logs:
+            return
+        taken = sum(self.trainer.crew.each(memory()))
+        if not self.trainer.crew.first:
             return
         steps, seconds, tokens = self.recent()
         line = {
@@ -91,7 +105,7 @@ class Watch(TrainerCallback):
             "tokens": logs.get("num_tokens"),
             "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
             "seconds": round(self.seconds, 3),
-            "memory": memory(),
+            "memory": taken,
             "eta": round((state.max_steps - state.global_step) * seconds / steps, 1) if steps else None,
             "of": state.max_steps,
             "operations": operations(self.trainer),
@@ -103,17 +117,22 @@ class Watch(TrainerCallback):
         loss = (metrics or {}).get("eval_loss")
         if loss is None:
             return
+        if self.trainer.crew.first:
+            self.measured(state, loss)
+        if state.global_step and (self.trainer.best is None or loss < self.trainer.best[0]):
+            self.trainer.best = (loss, state.global_step)
+            control.should_save = control.should_save or self.keep_best
+        self.marks.clear()
+        self.mark(state)
+
+    def measured(self, state: Any, loss: float) -> None:
+        """Write down a validation loss, and what the model says by now."""
         append_line(
             self.folder / "metrics.jsonl",
             {"step": state.global_step, "eval_loss": loss, "seconds": round(self.seconds, 3), "of": state.max_steps},
         )
         log.info("step %d: validation loss %.4f", state.global_step, loss)
-        if state.global_step and (self.trainer.best is None or loss < self.trainer.best[0]):
-            self.trainer.best = (loss, state.global_step)
-            control.should_save = control.should_save or self.keep_best
         self.sample(state.global_step)
-        self.marks.clear()
-        self.mark(state)
 
     def sample(self, step: int) -> None:
         """Ask the model the fixed prompts and write down what it says."""

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from engine.datasets import read, saved
 from pages import data_pairs
 from tests.engine.test_pairs import Scripted
+from tests.pages.papers import pdf
 
 
 def open_sample(tab: Page, name: str) -> None:
@@ -68,8 +69,9 @@ def test_upload_choose_columns_and_keep(tab: Page, tmp_path: Path):
 def test_pairs_are_made_ticked_off_and_used(tab: Page, monkeypatch: pytest.MonkeyPatch):
     answer = "\n".join(f"Q: Question {n}?\nA: Answer {n}." for n in range(12))
     monkeypatch.setattr(data_pairs, "responder_for", lambda model, key: Scripted(answer))
+    monkeypatch.setattr(data_pairs, "toy", lambda model: False)
     tab.get_by_role("tab", name="Data").click()
-    tab.get_by_role("button", name="Make pairs from a text").click()
+    tab.get_by_role("button", name="Make pairs from documents or a text").click()
     tab.get_by_placeholder("Paste a text").fill("A passage about diptychs.")
     tab.get_by_role("button", name="Make pairs", exact=True).click()
     expect(tab.locator("#data-pairs-told")).to_contain_text("12 pairs after 1 of 1 passage.")
@@ -77,6 +79,27 @@ def test_pairs_are_made_ticked_off_and_used(tab: Page, monkeypatch: pytest.Monke
     tab.get_by_role("button", name="Use the pairs that are ticked").click()
     expect(tab.locator("#data-headline")).to_contain_text("11 rows")
     expect(tab.locator("#data-row .tokens")).to_contain_text("Question 1?", timeout=60_000)
+
+
+def test_pairs_of_documents_show_file_and_page_and_can_be_unticked(tab: Page, tmp_path: Path):
+    (tmp_path / "good.pdf").write_bytes(pdf(["Overfitting is learning by heart."], ["A token is a piece of a word."]))
+    (tmp_path / "scan.pdf").write_bytes(pdf([]))
+    tab.get_by_role("tab", name="Data").click()
+    tab.get_by_role("button", name="Make pairs from documents or a text").click()
+    tab.locator("#data-pairs-way").get_by_text("Files", exact=True).click()
+    with tab.expect_file_chooser() as chooser:
+        tab.get_by_role("button", name="Choose documents").click()
+    chooser.value.set_files([tmp_path / "good.pdf", tmp_path / "scan.pdf"])
+    expect(tab.locator("#data-pairs-read")).to_contain_text("good.pdf: 2 pages, 2 passages.", timeout=60_000)
+    expect(tab.locator("#data-pairs-read")).to_contain_text("pictures (a scan)")
+    tab.get_by_role("button", name="Make pairs", exact=True).click()
+    expect(tab.locator("#data-pairs-told")).to_contain_text("2 pairs after 2 of 2 passages. These are simple pairs")
+    expect(tab.locator("#data-pairs-review")).to_contain_text("What is a token?")
+    tab.locator("#data-pairs-review [type=checkbox]").nth(1).click()
+    tab.get_by_role("button", name="Use the pairs that are ticked").click()
+    expect(tab.locator("#data-headline")).to_contain_text("pairs made from documents")
+    expect(tab.locator("#data-headline")).to_contain_text("1 row")
+    expect(tab.locator("#data-row .tokens")).to_contain_text("What is a token?", timeout=60_000)
 
 
 def test_refusal_is_told_in_words(tab: Page):

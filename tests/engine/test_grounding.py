@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from engine.catalog import Model
 from engine.compare import Comparison, Lane, LaneBegan, LaneEnded, LaneGrounded
 from engine.errors import Problem
 from engine.grounding import excerpt, filled, flowing, form_named, forms, inert, refusal, shortened, toy
-from engine.messages import Sampling
-from engine.respond import Passage
+from engine.messages import Message, Sampling
+from engine.respond import Passage, Responder
 
 FEW = Sampling(temperature=0, max_tokens=4)
 
@@ -112,3 +113,51 @@ def test_collection_that_fails_is_that_lanes_trouble_alone(tiny: Path, empty_poo
     lanes = [Lane(model, sampling=FEW), Lane(model, sampling=FEW, passages=Shelf(fails=True))]
     _, results = compared(lanes, "What is the name?")
     assert results[1].error == "The collection is gone." and results[0].error is None and results[0].tokens
+
+
+class Talkative(Shelf):
+    """A shelf that knows what a follow-up asks for."""
+
+    def __init__(self, *texts: str):
+        super().__init__(*texts)
+        self.responders: list[object] = []
+
+    def stand_alone(self, question: str, history: Sequence[Message], responder: Responder | None) -> str:
+        self.responders.append(responder)
+        return f"{question} ({history[0].content})"
+
+
+def test_follow_up_stands_alone_and_a_toy_reads_nothing_of_the_talk(tiny: Path, empty_pool: object) -> None:
+    talk = [Message("user", "the cat"), Message("assistant", "The cat sat.")]
+    shelf = Talkative("The cat sat on the mat.")
+    lanes = [Lane(Model("tiny", str(tiny)), system="Be brief.", sampling=FEW, passages=shelf)]
+    events = list(Comparison(lanes, "Where is it?", [talk]))
+    told = next(event for event in events if isinstance(event, LaneGrounded))
+    began = next(event for event in events if isinstance(event, LaneBegan))
+    assert told.question == "Where is it? (the cat)" and shelf.responders == [None]
+    assert told.question in began.prompt and "Be brief." in began.prompt and "The cat sat.\n" not in began.prompt
+
+
+def test_first_question_and_plain_passages_are_searched_as_they_were_asked(tiny: Path, empty_pool: object) -> None:
+    model, shelf, plain = Model("tiny", str(tiny)), Talkative("The cat sat."), Shelf("The dog ran.")
+    lanes = [Lane(model, sampling=FEW, passages=each) for each in (shelf, plain)]
+    events = list(Comparison(lanes, "Where is it?", [[], [Message("user", "the cat")]]))
+    asked = {event.lane: event.question for event in events if isinstance(event, LaneGrounded)}
+    assert asked == {0: "Where is it?", 1: "Where is it?"} and not shelf.responders
+
+
+def test_lane_without_documents_does_not_wait_for_one_that_looks_into_them(tiny: Path, empty_pool: object) -> None:
+    model, opened = Model("tiny", str(tiny)), threading.Event()
+
+    class Slow(Shelf):
+        def search(self, question: str, k: int) -> Sequence[Passage]:
+            assert opened.wait(60)
+            return super().search(question, k)
+
+    comparison = Comparison([Lane(model, sampling=FEW), Lane(model, sampling=FEW, passages=Slow("It ran."))], "Who?")
+    ended = []
+    for event in comparison:
+        if isinstance(event, LaneEnded):
+            ended.append(event.lane)
+            opened.set()
+    assert ended == [0, 1]

@@ -240,7 +240,7 @@ def test_four_bit_layers_stay_plain_and_the_adapter_is_in_32_bits(runs: Path, to
         order=Order(1, 0, 1),
         model=pupil.network,
         args=trl_settings(recipe, pupil, job.folder, 1, evaluates=False),
-        train_dataset=columns(render(lesson, pupil.tokenizer, job.folder).learned),
+        train_dataset=columns(render(lesson, pupil.tokenizer).learned),
         processing_class=pupil.tokenizer,
         peft_config=adapter_config(recipe, pupil.network),
     )
