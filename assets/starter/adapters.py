@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 from engine.settings import prepare_process  # noqa: E402 - found through the line above
 
-KNOBS = {"method": "lora", "steps": 200, "validation": 0, "eval_steps": 200}  # every pair is learned from
+KNOBS = {"method": "lora", "validation": 0}  # every pair is learned from
+STEPS = {"shawgpt": 110, "pirate": 200}  # see LOG.md
 
 
 def taught(name: str, base: str, into: Path, knobs: dict[str, object]) -> None:
@@ -30,15 +31,16 @@ def taught(name: str, base: str, into: Path, knobs: dict[str, object]) -> None:
 def main() -> None:
     """Parse the command line and make the adapters named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=["shawgpt", "pirate"], help="files of assets/samples")
+    parser.add_argument("names", nargs="*", default=list(STEPS), help="files of assets/samples")
     parser.add_argument("--base", default="starter", help="a model's name or folder")
     parser.add_argument("--into", type=Path, default=ROOT / "assets" / "adapters")
-    parser.add_argument("--steps", type=int, default=KNOBS["steps"])
+    parser.add_argument("--steps", type=int)
     options = parser.parse_args()
     os.environ.setdefault("DIPTYCH_HOME", tempfile.mkdtemp(prefix="diptych-adapters-"))
     prepare_process()
     for name in options.names:
-        taught(name, options.base, options.into, {"steps": options.steps})
+        steps = options.steps or STEPS.get(name, 150)
+        taught(name, options.base, options.into, {"steps": steps, "eval_steps": steps})
 
 
 if __name__ == "__main__":
