@@ -251,7 +251,14 @@ def merge(base: Path, adapter: Path, folder: Path) -> Path:
 
 def static(base: Path, rows: int, tokens: int) -> float:
     """Tokens a second of one `generate` over a batch, from benchmarks.compare, in a process of its own."""
-    chosen = {"way": "d: static", "base": str(base), "adapters": str(base), "rows": rows, "tokens": tokens}
+    chosen = {
+        "way": "d: static",
+        "base": str(base),
+        "adapters": str(base),
+        "rows": rows,
+        "tokens": tokens,
+        "repetitions": 1,
+    }
     command = [sys.executable, "-m", "benchmarks.compare", "--one", json.dumps(chosen)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

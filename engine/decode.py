@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ MOST_TOKENS = 4096  # prompt tokens of one forward pass
 LEAST_TOKENS = 512  # the same where none streams: shorter passes cost more for each token
 LONGEST_PASS = 0.5  # seconds to read prompts in one go while nothing streams, so that a stop is soon heard
 HOLD_UP = 1.5  # how many steps' time the reading of prompts may take between two steps of rows that stream
+SMALL = 64 * 2**20  # bytes of weights up to which a pass on a processor takes one thread: waking more costs as much
 COMPUTE = threading.Lock()  # on a processor the loops take turns: each pass uses all threads
 
 
@@ -48,6 +50,7 @@ class DecodeLoop:
         self.passes: Passes = LeanPasses(self.lean, self.stored) if self.lean else self.plain
         if self.lean:
             self.lean.pack()
+        self.small = not alone and weighs(network) <= SMALL
         self.stop_tokens = stop_tokens(network, tokenizer)
         self.grammars = Grammars(tokenizer, self.stop_tokens)
         self.rows: list[Row] = []
@@ -161,7 +164,7 @@ class DecodeLoop:
 
     def _computed(self, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
         """The logits of a forward pass, and the seconds that it took."""
-        with COMPUTE:
+        with COMPUTE, on_one_thread() if self.small else contextlib.nullcontext():
             started = time.perf_counter()
             logits = run()
             return logits, time.perf_counter() - started
@@ -237,6 +240,23 @@ class DecodeLoop:
             self.cache.leave(i)
             self.rows[i] = self.rows[-1]
             self.rows.pop()
+
+
+def weighs(network: Any) -> float:
+    """Bytes of a network's weights on a processor; without end for one on another device."""
+    weights = list(network.parameters())
+    return sum(w.nbytes for w in weights) if all(w.device.type == "cpu" for w in weights) else math.inf
+
+
+@contextlib.contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Compute with one of torch's threads."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 def of_late(average: float, seconds: float) -> float:

@@ -176,3 +176,23 @@ def test_a_closed_loop_ends_its_rows_and_takes_no_more() -> None:
     assert row.over.is_set() and end(events).reason == "stopped"
     with pytest.raises(Problem, match="unloaded"):
         loop.submit([request(prompts()[0])], [events.append])
+
+
+def test_a_small_network_computes_on_one_thread_and_leaves_the_others_to_the_process(
+    loop: DecodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen = []
+    monkeypatch.setattr("engine.decode.SMALL", 0)
+    large = DecodeLoop(network(), TOKENIZER, 512)
+    try:
+        for one in (loop, large):
+            step = one.passes.step
+            one.passes.step = lambda *given, step=step: seen.append(torch.get_num_threads()) or step(*given)
+            run(one, [request(prompts()[0], max_tokens=3)], [0])
+        assert seen[:2] == [1, 1] and set(seen[2:]) == {2}
+        assert torch.get_num_threads() == 2
+    finally:
+        large.close()
+        torch.set_num_threads(usual)
