@@ -25,14 +25,14 @@ ON_A_SERVER = tuple(Path(__file__).parent / name for name in ("browser", "pages"
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that drives a running server gets one more try, told as "rerun" in the summary; nothing else does.
+    """A test that drives a running server gets two more tries, told as "rerun" in the summary; nothing else does.
 
     Where several processes run the suite, a file stays in one of them, and all of tests/browser in another: two
     browsers at once would be too slow for each other.
     """
     for item in items:
         if any(place == item.path or place in item.path.parents for place in ON_A_SERVER):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
         alone = ON_A_SERVER[0] if ON_A_SERVER[0] in item.path.parents else item.path
         item.add_marker(pytest.mark.xdist_group(alone.name))
 
