@@ -32,7 +32,7 @@ LEAST_TOKENS = 512  # the same where none streams: shorter passes cost more for 
 LONGEST_PASS = 0.5  # seconds to read prompts in one go while nothing streams, so that a stop is soon heard
 HOLD_UP = 1.5  # how many steps' time the reading of prompts may take between two steps of rows that stream
 SMALL = 64 * 2**20  # bytes of weights up to which a pass on a processor takes one thread: waking more costs as much
-COMPUTE = threading.Lock()  # on a processor the loops take turns: each pass uses all threads
+COMPUTE = threading.Lock()  # on a processor the loops take turns: a pass of a larger network uses all threads
 
 
 class DecodeLoop:

@@ -16,7 +16,7 @@ from rag.citing import DOUBTFUL, Marks, citations, mended
 from rag.collection import Collection, How, passage
 from rag.followup import stand_alone
 from rag.opened import opened
-from rag.retrieve import retrieve
+from rag.retrieve import Retrieved, retrieve
 from rag.types import Hit
 
 
@@ -36,7 +36,7 @@ class Documents:
         opening: Callable[[str], Collection] = opened,
     ):
         self.name, self.how, self.problem, self._opening = name, how or How(), problem, opening
-        self._hits: dict[str, tuple[Hit, ...]] = {}
+        self._found: dict[str, Retrieved] = {}  # of each question, the last search
 
     def collection(self) -> Collection:
         """The collection, ready to be searched; the sample is read now where it has not been. Raises Problem."""
@@ -57,17 +57,21 @@ class Documents:
 
     def search(self, question: str, k: int) -> Sequence[Passage]:
         """See engine.respond.Passages; how many is said by `how`."""
-        self._hits[question] = retrieve(self.collection(), question, **vars(self.how)).hits
-        return [passage(hit) for hit in self._hits[question]]
+        self._found[question] = self._retrieved(question)
+        return [passage(hit) for hit in self.hits(question)]
 
     def nearest(self, question: str) -> Passage | None:
-        """See engine.respond.Passages."""
-        hit = retrieve(self.collection(), question, **vars(self.how)).nearest
+        """See engine.respond.Passages; the search that found nothing has met it already."""
+        hit = (self._found.get(question) or self._retrieved(question)).nearest
         return passage(hit) if hit else None
 
     def hits(self, question: str) -> tuple[Hit, ...]:
         """What the last search for a question gave, in the order of the passages' numbers."""
-        return self._hits.get(question, ())
+        found = self._found.get(question)
+        return found.hits if found else ()
+
+    def _retrieved(self, question: str) -> Retrieved:
+        return retrieve(self.collection(), question, **vars(self.how))
 
 
 def parted(name: str, known: Sequence[str]) -> tuple[str, str]:

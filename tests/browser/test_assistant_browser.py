@@ -176,13 +176,18 @@ def test_an_earlier_question_is_edited_in_place(chat: Page, actor: Actor):  # no
     assert [m.content for m in actor.model.asked[-1][1:]] == ["first question, better put"]
 
 
+def answer_example(tab: Page, name: str, text: str) -> None:
+    """Choose an example of structured output, see its text come, and ask for the answer."""
+    tab.get_by_label("Example").click()
+    tab.get_by_role("option", name=name).click()
+    expect(tab.get_by_label("Text", exact=True)).to_have_value(re.compile(text))
+    tab.get_by_role("button", name="Answer in JSON").click()
+
+
 def test_the_starter_itself_answers_in_json_at_the_first_try(tab: Page):
     opened(tab)
     region(tab, "Structured output")
-    tab.get_by_label("Example").click()
-    tab.get_by_role("option", name="Trip").click()
-    expect(tab.get_by_label("Text", exact=True)).to_have_value(re.compile("seats to Tokyo"))
-    tab.get_by_role("button", name="Answer in JSON").click()
+    answer_example(tab, "Trip", "seats to Tokyo")
     expect(tab.get_by_text("Validated after 1 try")).to_be_visible()
     expect(tab.locator("#shape-value")).to_contain_text("Tokyo")
 
@@ -191,10 +196,7 @@ def test_structured_output_and_a_brochure_in_the_browser(chat: Page, actor: Acto
     actor.says(['{"link": []}'], ['{"links": [{"type": "about", "url": "https://a.example"}]}'])
     region(chat, "Structured output")
     expect(chat.get_by_label("Text", exact=True)).to_have_value(re.compile("Alder"))
-    chat.get_by_label("Example").click()
-    chat.get_by_role("option", name="Links").click()
-    expect(chat.get_by_label("Text", exact=True)).to_have_value(re.compile("Which of these links"))
-    chat.get_by_role("button", name="Answer in JSON").click()
+    answer_example(chat, "Links", "Which of these links")
     expect(chat.get_by_text("Validated after 2 tries")).to_be_visible()
     expect(chat.locator("#shape-tries")).to_contain_text("Try 1: does not fit")
     expect(chat.locator("#shape-value")).to_contain_text("https://a.example")
