@@ -22,7 +22,7 @@ from engine.passes import LeanPasses, Passes, PlainPasses, plain
 from engine.proof import References
 from engine.reading import Prompt, Queue
 from engine.rows import Request, Row, Sink
-from engine.sample import choose
+from engine.sample import choose, likeliest
 from engine.stacked import AdapterBatch
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,9 @@ class DecodeLoop:
         rows = [prompt.row for prompt, _ in through if prompt.row]
         if not rows:
             return
-        for row, (_, logits) in zip(rows, through, strict=True):
+        for row, (prompt, logits) in zip(rows, through, strict=True):
+            if prompt.scored:
+                row.sink(prompt.scores)
             if row.request.prove:
                 of_base = functools.partial(self._of_base, row.request.ids)
                 row.logit_difference = self.references.difference(row.request.ids, logits, of_base)
@@ -227,12 +229,14 @@ class DecodeLoop:
 
     def _advance(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Draw a token for each row from its logits; a row whose logits are not numbers fails alone."""
+        most = max(row.request.likeliest for row in rows)
+        likely = likeliest(logits, most) if most else [()] * len(rows)  # before masks are laid over the logits
         tokens, logprobs = choose(logits, [row.draw for row in rows])
-        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+        for row, token, logprob, others in zip(rows, tokens, logprobs, likely, strict=True):
             if math.isnan(logprob):
                 row.fail(Problem("The model's output is not a number (NaN): its weights are damaged or overflow."))
             else:
-                row.accept(token, logprob)
+                row.accept(token, logprob, others)
 
     def _drop(self, indices: Sequence[int]) -> None:
         """Take rows out; the cache moves its last row into each gap, and so does the list."""

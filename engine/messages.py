@@ -95,13 +95,31 @@ class Begin:
     cut_tokens: int = 0
 
 
+Likely = tuple[tuple[int, float], ...]  # token ids with their natural-log probabilities, the likeliest first
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How likely the prompt itself is: each of its tokens but the first, given those before it.
+
+    `logprobs` are natural-log probabilities; `likeliest` holds for the same places the tokens the model expected.
+    """
+
+    logprobs: tuple[float, ...]
+    likeliest: tuple[Likely, ...]
+
+
 @dataclass(frozen=True)
 class Piece:
-    """The next words, with the tokens they are made of and each token's natural-log probability."""
+    """The next words, with the tokens they are made of and each token's natural-log probability.
+
+    `likeliest` holds the tokens that were most probable at each place, where a request asks for them.
+    """
 
     text: str
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+    likeliest: tuple[Likely, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -75,13 +75,33 @@ class LeanPasses:
         spans = [(prompt.done, prompt.done + count) for prompt, count in pieces]
         ids = [token for (prompt, _), span in zip(pieces, spans, strict=True) for token in prompt.ids[slice(*span)]]
         positions = [place for span in spans for place in range(*span)]
-        ends = torch.tensor([count for _, count in pieces]).cumsum(0) - 1
-        last = ends[[count == prompt.left for prompt, count in pieces]]
+        ends = torch.tensor([count for _, count in pieces]).cumsum(0).tolist()
+        wanted = [place for (end, piece) in zip(ends, pieces, strict=True) for place in range(end - due(*piece), end)]
+        last = torch.tensor(wanted, dtype=torch.long)
         attend = ReadingAttention([prompt for prompt, _ in pieces], spans, self.lean, self.dtype)
         found = self.lean(torch.tensor(ids, device=device), torch.tensor(positions, device=device), attend, last)
+        found = scored(found, pieces)
         for prompt, count in pieces:
             prompt.done += count
         return found
+
+
+def due(prompt: Prompt, count: int) -> int:
+    """Of how many of its next tokens a prompt needs the logits: all if it is scored, else the last if it is through."""
+    return count if prompt.scored else int(count == prompt.left)
+
+
+def scored(logits: torch.Tensor, pieces: Sequence[Piece]) -> torch.Tensor:
+    """Of the logits that are `due`, hand prompts that are scored theirs; what is left are those of last tokens."""
+    if not any(prompt.scored for prompt, _ in pieces):
+        return logits
+    last = []
+    for (prompt, count), part in zip(pieces, logits.split([due(*piece) for piece in pieces]), strict=True):
+        if prompt.scored:
+            prompt.score(part)
+        if count == prompt.left:
+            last.append(part[-1])
+    return torch.stack(last) if last else logits[:0]
 
 
 class StepAttention:
@@ -161,7 +181,7 @@ class PlainPasses:
 
     def read(self, pieces: Sequence[Piece]) -> torch.Tensor:
         """See Passes."""
-        if len(pieces) > 1 and all(not prompt.done and count == prompt.left for prompt, count in pieces):
+        if len(pieces) > 1 and all(not (p.done or p.scored) and count == p.left for p, count in pieces):
             return self._together([prompt for prompt, _ in pieces])
         found = [self._piece(prompt, count) for prompt, count in pieces]
         return torch.cat([logits for logits in found if logits is not None] or [torch.empty(0, 0)])
@@ -187,7 +207,9 @@ class PlainPasses:
             cache.begin()
         cache.open(count)
         ids = torch.tensor([prompt.ids[prompt.done : prompt.done + count]])
-        logits = self.forward(ids, None, torch.arange(prompt.done, prompt.done + count)[None], cache)
+        places = torch.arange(prompt.done, prompt.done + count)[None]
+        logits = self.forward(ids, None, places, cache, count if prompt.scored else 1)
+        logits = scored(logits.reshape(-1, logits.shape[-1]), [(prompt, count)])
         cache.grown(count)
         prompt.done, prompt.kept = prompt.done + count, cache.row(0)
         return None if prompt.left else logits
@@ -197,19 +219,24 @@ class PlainPasses:
             self.adapters.use(adapters)
 
     def forward(
-        self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: RowCache | None
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor | None,
+        positions: torch.Tensor,
+        cache: RowCache | None,
+        last: int = 1,
     ) -> torch.Tensor:
-        """Logits [rows, vocabulary] of the last position, in float32."""
+        """Logits [rows, vocabulary] of the last position, in float32; [rows, last, vocabulary] of several."""
         device = self.network.device
         inputs = {
             "input_ids": ids.to(device),
             "attention_mask": None if mask is None else mask.to(device),
             "position_ids": positions.to(device),
-            "logits_to_keep": 1,
+            "logits_to_keep": last,
         }
         inputs = {name: value for name, value in inputs.items() if name in self.accepted}
         output = self.network(past_key_values=cache, use_cache=cache is not None, **inputs)
-        return output.logits[:, -1].float()
+        return (output.logits[:, -1] if last == 1 else output.logits[:, -last:]).float()
 
     def without_adapter(self, ids: Sequence[int]) -> torch.Tensor:
         """First-step logits [vocabulary] of the base inside a PEFT model."""

@@ -11,12 +11,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from engine.cache import Kept, RowCache
+from engine.messages import Likely, Scores
+from engine.sample import likeliest, log_totals
 
 if TYPE_CHECKING:
     from engine.adapters import Adapter
     from engine.rows import Row
 
+SCORED_AT_ONCE = 256  # tokens of a prompt that is scored in one pass: each has the logits of a whole vocabulary
 WORTH_SHARING = 16  # tokens of a common beginning from which it is copied instead of computed
 KEPT_BYTES = 128 * 2**20  # of keys and values of prompts that have been read
 
@@ -25,7 +30,8 @@ class Prompt:
     """One prompt being read: `done` of its tokens are, their keys and values in `kept`.
 
     Without a row it is read for its logits alone: the base's, to which those of `askers` are compared. `cache` is
-    the place of `kept` where transformers computes it; `born` is the loop's turn in which it came.
+    the place of `kept` where transformers computes it; `born` is the loop's turn in which it came. One that is
+    `scored` is read from its first token, and its passes hand the logits of every token to `score`.
     """
 
     def __init__(self, ids: tuple[int, ...], adapter: Adapter | None, row: Row | None, askers: Sequence[Row] = ()):
@@ -34,6 +40,24 @@ class Prompt:
         self.done = 0
         self.kept: Kept = []
         self.cache: RowCache | None = None
+        self.scored = bool(row and row.request.score)
+        self._logprobs: list[float] = []
+        self._likeliest: list[Likely] = []
+
+    def score(self, logits: torch.Tensor) -> None:
+        """Take the logits [tokens, vocabulary], float32, that its next tokens were read with; the last says nothing."""
+        told = list(self.ids[self.done + 1 : self.done + 1 + len(logits)])
+        logits = logits[: len(told)]
+        if not told:
+            return
+        chosen = logits.gather(-1, torch.tensor(told, device=logits.device)[:, None])[:, 0] - log_totals(logits)
+        self._logprobs += chosen.tolist()
+        self._likeliest += likeliest(logits, self.row.request.likeliest) if self.row else []
+
+    @property
+    def scores(self) -> Scores:
+        """What `score` found, once the prompt is through."""
+        return Scores(tuple(self._logprobs), tuple(self._likeliest))
 
     @property
     def left(self) -> int:
@@ -107,6 +131,8 @@ class Queue:
         order = sorted(self.prompts, key=lambda prompt: len(prompt.ids))
         for prompt, most in [(self.prompts[0], tokens // 4), *((prompt, tokens) for prompt in order)]:
             count = min(prompt.left - found.get(prompt, 0), most, tokens)
+            if prompt.scored:
+                count = min(count, SCORED_AT_ONCE - found.get(prompt, 0))
             if count > 0 and (prompt.done or prompt in found or self._started(prompt)):
                 count = min(count, prompt.left)
                 found[prompt] = found.get(prompt, 0) + count
@@ -115,6 +141,9 @@ class Queue:
 
     def _started(self, prompt: Prompt) -> bool:
         """Take over what is known of the prompt's beginning; false if more of it will be known soon."""
+        if prompt.scored:
+            self.start(prompt, [], 0)
+            return True
         known, source = self.prefixes.best(prompt)
         for earlier in itertools.takewhile(lambda one: one is not prompt, self.prompts):
             alike = common(prompt, earlier)

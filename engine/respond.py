@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from engine.catalog import Model
-from engine.messages import Begin, End, Message, Piece, Reason, Sampling, ToolCall
+from engine.messages import Begin, End, Message, Piece, Reason, Sampling, Scores, ToolCall
 
-Event = Begin | Piece | ToolCall | End
+Event = Begin | Scores | Piece | ToolCall | End
 
 
 class Responder(Protocol):

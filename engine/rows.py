@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.detokenize import TextStream
 from engine.errors import Problem
-from engine.messages import Begin, End, Piece, Reason, Sampling, Usage
+from engine.messages import Begin, End, Likely, Piece, Reason, Sampling, Usage
 from engine.respond import Event
 from engine.sample import Draw
 
@@ -27,7 +27,8 @@ class Request:
     """What one row is to do: prompt token ids, sampling, its adapter (None: the base itself).
 
     `prove` asks for the largest difference of first-step logits between the row and the base; `marks` are special
-    tokens that stay in the text; with a `grammar` only what it allows is written.
+    tokens that stay in the text; with a `grammar` only what it allows is written. `likeliest` is how many of the most
+    probable tokens are told at each place; with `score` those of the prompt are, too, and the token that ends it all.
     """
 
     ids: tuple[int, ...]
@@ -37,6 +38,8 @@ class Request:
     prove: bool = False
     marks: frozenset[int] = frozenset()
     grammar: Grammar | None = None
+    likeliest: int = 0
+    score: bool = False
 
 
 class Row:
@@ -56,25 +59,27 @@ class Row:
         self.over = threading.Event()
         self._ids: list[int] = []
         self._logprobs: list[float] = []
+        self._likeliest: list[Likely] = []
 
     def stop(self) -> None:
         """Ask the row to end before the next step; any thread may call, at any time."""
         self.stopping = True
         self.loop.wake()
 
-    def accept(self, token: int, logprob: float) -> bool:
+    def accept(self, token: int, logprob: float, likeliest: Likely = ()) -> bool:
         """Take the token drawn for this row; true when the row is over."""
         self.draw.position += 1
         if self.held and not self.held.take(token):
             return self.fail(Problem(TOO_COMPLEX))
         if token in self.loop.stop_tokens:
             self.ended = 1
+            if self.request.score:
+                self._told(token, logprob, likeliest)
             return self.finish("stop")
         self.last = token
         if self.request.sampling.repetition_penalty != 1:
             self.draw.seen.add(token)
-        self._ids.append(token)
-        self._logprobs.append(logprob)
+        self._told(token, logprob, likeliest)
         self._send(self.stream.push(token))
         if self.stream.stopped or (self.held and self.held.complete):
             return self.finish("stop")
@@ -99,7 +104,13 @@ class Row:
             self.over.set()
         return True
 
+    def _told(self, token: int, logprob: float, likeliest: Likely) -> None:
+        self._ids.append(token)
+        self._logprobs.append(logprob)
+        if self.request.likeliest:
+            self._likeliest.append(likeliest[: self.request.likeliest])
+
     def _send(self, text: str, last: bool = False) -> None:
         if text or (last and self._ids):
-            self.sink(Piece(text, tuple(self._ids), tuple(self._logprobs)))
-            self._ids, self._logprobs = [], []
+            self.sink(Piece(text, tuple(self._ids), tuple(self._logprobs), tuple(self._likeliest)))
+            self._ids, self._logprobs, self._likeliest = [], [], []

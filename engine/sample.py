@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from engine.messages import Sampling
+from engine.messages import Likely, Sampling
 
 MASK64 = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's constants: Steele, Lea, Flood 2014
@@ -39,8 +39,7 @@ def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list
     change what it draws, and two models given the same seed differ only where their distributions do.
     Rows with a mask are masked in place: a copy of all logits would cost their neighbours something.
     """
-    highest = logits.amax(-1, keepdim=True)
-    totals = (logits - highest).exp_().sum(-1).log_().add_(highest[:, 0])
+    totals = log_totals(logits)
     scores = penalized(logits, draws)
     for row, mask in [(row, draw.mask) for row, draw in enumerate(draws) if draw.mask]:
         hold(scores[row], mask())
@@ -53,6 +52,19 @@ def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list
             tokens[rows] = way(scores[rows], [draws[i] for i in rows])
     chosen = logits.gather(-1, tokens[:, None])[:, 0] - totals
     return tokens.tolist(), chosen.tolist()
+
+
+def log_totals(logits: torch.Tensor) -> torch.Tensor:
+    """The log of the sum of exponentials of each row of `logits` [rows, vocabulary]: what makes them probabilities."""
+    highest = logits.amax(-1, keepdim=True)
+    return (logits - highest).exp_().sum(-1).log_().add_(highest[:, 0])
+
+
+def likeliest(logits: torch.Tensor, most: int) -> list[Likely]:
+    """The `most` likeliest tokens for each row of `logits` [rows, vocabulary], float32."""
+    values, ids = logits.topk(min(most, logits.shape[-1]), dim=-1)
+    values -= log_totals(logits)[:, None]
+    return [tuple(zip(*row, strict=True)) for row in zip(ids.tolist(), values.tolist(), strict=True)]
 
 
 def most_probable(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:

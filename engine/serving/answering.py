@@ -12,7 +12,7 @@ from engine.respond import Passage
 from engine.serving import prompting
 from engine.serving.asked import ChatRequest, CompletionRequest, Drawing
 from engine.serving.call import Call
-from engine.serving.choices import Choice
+from engine.serving.choices import Choice, Echo
 from engine.serving.flow import Flow
 from engine.serving.intake import checked, in_thread, read
 from engine.serving.keys import Key
@@ -56,6 +56,7 @@ async def chat(service: Service, call: Call, key: Key | None, body: bytes) -> No
         if held or schema is None:
             conversation = held or conversation
             rows, begun = await in_thread(prompting.chat_rows, seat, conversation, sampling, asked.n or 1)
+            rows = [replace(row, likeliest=asked.top_logprobs or 0) for row in rows]
             await delivered(service, call, asked, seat, rows, [reply(asked, seat, begun) for _ in rows], wire)
             return
         if asked.n not in (None, 1):
@@ -76,8 +77,11 @@ async def complete(service: Service, call: Call, key: Key | None, body: bytes) -
         rows: list[Request] = []
         for prompt in asked.prompts:
             rows += await in_thread(prompting.raw_rows, seat, prompt, sampling, count)
+        rows = [replace(row, likeliest=asked.logprobs or 0, score=bool(asked.echo)) for row in rows]
         tokenizer = seat.base.tokenizer if asked.logprobs is not None else None
-        await delivered(service, call, asked, seat, rows, [Choice(tokenizer=tokenizer) for _ in rows], wire)
+        alone = asked.max_tokens == 0
+        echoes = [Echo(row.begin.prompt, row.ids, alone) if asked.echo else None for row in rows]
+        await delivered(service, call, asked, seat, rows, [Choice(tokenizer=tokenizer, echo=e) for e in echoes], wire)
 
 
 async def delivered(
@@ -157,6 +161,7 @@ async def formed(
         asking, drawn = replace(conversation, messages=messages), replace(sampling, seed=sampling.seed + attempt)
         try:
             rows, begun = await in_thread(prompting.chat_rows, seat, asking, drawn, 1)
+            rows = [replace(row, likeliest=asked.top_logprobs or 0) for row in rows]
         except Refusal:
             if not attempt:
                 raise

@@ -11,6 +11,7 @@ from engine.messages import Sampling
 from engine.serving.parts import Body, Format, NamedTool, StreamOptions, ToolOffer, Turn
 
 MOST_CHOICES = 16  # rows of one request
+MOST_LIKELIEST = 20  # of the likeliest tokens at a place
 COLDEST = 1e-4  # below this temperature, dividing by it overflows; greedy is what it means
 DEFAULT_TOKENS = 512  # of a chat reply that names no limit; OpenAI's own default for completions is 16
 TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -61,7 +62,7 @@ class ChatRequest(Drawing):
     parallel_tool_calls: bool | None = None
     response_format: Format | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=0)
+    top_logprobs: int | None = Field(None, ge=0, le=MOST_LIKELIEST)
     style: str | None = None
     modalities: list[Literal["text"]] | None = None
     # taken, and without effect here
@@ -75,7 +76,7 @@ class ChatRequest(Drawing):
 
     @model_validator(mode="after")
     def whole(self) -> Self:
-        """A choice of tools needs the tools."""
+        """A choice of tools needs the tools, and likeliest tokens need log probabilities."""
         names = [tool.function.name for tool in self.tools or ()]
         if len(set(names)) < len(names):
             raise ValueError("Two tools have the same name.")
@@ -83,6 +84,8 @@ class ChatRequest(Drawing):
             raise ValueError(f"tool_choice names '{self.tool_choice.function.name[:64]}', which is none of the tools.")
         if self.tool_choice == "required" and not names:
             raise ValueError("tool_choice 'required' needs tools.")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true.")
         return self
 
     @property
@@ -108,8 +111,9 @@ class CompletionRequest(Drawing):
     """The body of /v1/completions: raw prompts, as text or as token ids."""
 
     prompt: str | list[str] | TokenIds | list[TokenIds]
-    logprobs: int | None = Field(None, ge=0, le=0)
-    echo: Literal[False] | None = None
+    max_tokens: int | None = Field(None, ge=0)
+    logprobs: int | None = Field(None, ge=0, le=MOST_LIKELIEST)
+    echo: bool | None = None
     best_of: Annotated[int, Field(ge=1, le=1)] | None = None
     suffix: None = None
 
@@ -123,15 +127,17 @@ class CompletionRequest(Drawing):
 
     @model_validator(mode="after")
     def whole(self) -> Self:
-        """Every prompt is a row, and so is every choice."""
+        """Every prompt is a row, and so is every choice; no tokens at all are of use with the prompt alone."""
         if not 1 <= len(self.prompts) * (self.n or 1) <= MOST_ROWS_ASKED:
             raise ValueError(f"One request may ask for 1 to {MOST_ROWS_ASKED} replies (prompts times n).")
+        if self.max_tokens == 0 and not self.echo:
+            raise ValueError("max_tokens 0 asks for nothing. Set it to 1 or more, or set echo for the prompt itself.")
         return self
 
     @property
     def limit(self) -> int:
-        """The most tokens of a reply; 16 where nothing is said, as in OpenAI's API."""
-        return self.max_tokens or 16
+        """The most tokens of a reply; 16 where nothing is said, as in OpenAI's API; for 0, one that is not told."""
+        return 16 if self.max_tokens is None else max(1, self.max_tokens)
 
 
 MOST_ROWS_ASKED = 64

@@ -67,7 +67,7 @@ def raw_rows(seat: Seat, prompt: str | list[int], sampling: Sampling, count: int
     table = seat.base.network.get_input_embeddings()
     if max(prompt) >= table.num_embeddings:
         raise bad(f"The prompt's token id {max(prompt)} is none of this model's {table.num_embeddings:,}.", "prompt")
-    return rows(seat, "", prompt, sampling, count)
+    return rows(seat, seat.base.tokenizer.decode(prompt), prompt, sampling, count)
 
 
 def rows(

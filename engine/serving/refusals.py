@@ -18,12 +18,11 @@ KIND = re.compile(r"[A-Z\[]|^(str|int|function-.*)$")  # a part of pydantic's pa
 LIMITED = frozenset({"less_than_equal", "greater_than_equal", "literal_error", "too_long", "none_required"})
 PENALTY = "Penalties of this kind are not computed here: leave {} out, or use repetition_penalty."
 CANNOT = {
-    "top_logprobs": "Only the chosen token's log probability is known here: set logprobs, and leave top_logprobs out.",
-    "logprobs": "Only the chosen token's log probability is known here: set logprobs to 0.",
+    "top_logprobs": "At most 20 of the likeliest tokens are told at each place: lower top_logprobs.",
+    "logprobs": "At most 20 of the likeliest tokens are told at each place: lower logprobs.",
     "frequency_penalty": PENALTY.format("frequency_penalty"),
     "presence_penalty": PENALTY.format("presence_penalty"),
     "logit_bias": "Token biases are not computed here: leave logit_bias out.",
-    "echo": "The prompt is not sent back, nor are its log probabilities: leave echo out.",
     "best_of": "One reply is drawn for each choice: leave best_of out, or use n.",
     "suffix": "Models here write on; they do not fill in. Leave suffix out.",
 }

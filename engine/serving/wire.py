@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.messages import ToolCall
-from engine.serving.choices import Choice, total
+from engine.serving.choices import Choice, Told, total
 
 DONE = b"data: [DONE]\n\n"
 
@@ -37,7 +37,7 @@ class ChatWire:
         if choice.calls:
             message["tool_calls"] = [called(call) for call in choice.calls]
         found = choice.fresh_tokens()
-        told = {"content": [spelled(*each) for each in found], "refusal": None} if found else None
+        told = {"content": [spelled(each) for each in found], "refusal": None} if found else None
         return {"index": number, "message": message, "logprobs": told, "finish_reason": choice.reason}
 
     def first(self, count: int) -> bytes:
@@ -56,7 +56,7 @@ class ChatWire:
         if calls := [each for each in items if isinstance(each, ToolCall)]:
             delta["tool_calls"] = [{"index": choice.calls.index(call), **called(call)} for call in calls]
         found = choice.fresh_tokens()
-        told = {"content": [spelled(*each) for each in found], "refusal": None} if found else None
+        told = {"content": [spelled(each) for each in found], "refusal": None} if found else None
         return self._chunk(number, delta, told)
 
     def last(self, number: int, choice: Choice, refusal: str | None = None) -> bytes:
@@ -107,11 +107,12 @@ class CompletionWire(ChatWire):
         found, at = choice.fresh_tokens(), len(choice.text) - len(text)
         told: dict[str, Any] | None = None
         if found:
-            told = {"tokens": [word for word, _ in found], "token_logprobs": [value for _, value in found]}
-            told |= {"top_logprobs": None, "text_offset": []}
-            for word, _ in found:
+            told = {"tokens": [one.word for one in found], "token_logprobs": [one.logprob for one in found]}
+            others = [likeliest(one) for one in found]
+            told |= {"top_logprobs": others if any(others) else None, "text_offset": []}
+            for one in found:
                 told["text_offset"].append(at)
-                at += len(word)
+                at += len(one.word)
         return {"index": number, "text": text, "logprobs": told, "finish_reason": reason}
 
 
@@ -120,10 +121,25 @@ def called(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def spelled(word: str, logprob: float) -> dict[str, Any]:
+def likeliest(one: Told) -> dict[str, float] | None:
+    """The likeliest tokens at a place of a raw reply, and the one that stands there; None where they are not told."""
+    if not one.likeliest or one.logprob is None:
+        return None
+    found: dict[str, float] = {}
+    for word, logprob in (*one.likeliest, (one.word, one.logprob)):  # parts of letters may look alike
+        found.setdefault(word, logprob)
+    return found
+
+
+def spelled(one: Told) -> dict[str, Any]:
+    """A token of a chat with its log probability, and the likeliest at its place."""
+    return {**bare(one.word, one.logprob), "top_logprobs": [bare(*each) for each in one.likeliest]}
+
+
+def bare(word: str, logprob: float | None) -> dict[str, Any]:
     """A token with its log probability; bytes are unknown for a part of a letter."""
     data = None if "\ufffd" in word else list(word.encode("utf-8", "replace"))
-    return {"token": word, "logprob": logprob, "bytes": data, "top_logprobs": []}
+    return {"token": word, "logprob": logprob, "bytes": data}
 
 
 def coded(value: Any) -> bytes:

@@ -82,7 +82,7 @@ def told(answer: httpx.Response) -> dict[str, Any]:
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"response_format": form({"type": 3})}, "response_format.json_schema"),
         ({"response_format": form({"$ref": "http://x/"})}, "response_format.json_schema"),
-        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"top_logprobs": 21}, "top_logprobs"),
         ({"logit_bias": {"5": 1.0}}, "logit_bias"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"max_token": 5}, "max_token"),
@@ -105,7 +105,7 @@ def test_bodies_that_are_no_json_object_are_refused(server: Stand, body: str | b
 
 def test_raw_completions_refuse_what_they_cannot_do(server: Stand):
     ask = {"model": "scripted", "prompt": "x"}
-    for change in ({"echo": True}, {"logprobs": 3}, {"best_of": 4}, {"suffix": "y"}, {"prompt": []}, {"prompt": [[]]}):
+    for change in ({"echo": "yes"}, {"logprobs": 21}, {"best_of": 4}, {"suffix": "y"}, {"prompt": []}, {"prompt": [[]]}):
         answer = server.post(ask | change, "/completions")
         assert answer.status_code == 400 and (told(answer)["param"] or "prompt").startswith(next(iter(change))), (
             answer.text
