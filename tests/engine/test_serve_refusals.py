@@ -105,7 +105,8 @@ def test_bodies_that_are_no_json_object_are_refused(server: Stand, body: str | b
 
 def test_raw_completions_refuse_what_they_cannot_do(server: Stand):
     ask = {"model": "scripted", "prompt": "x"}
-    for change in ({"echo": "yes"}, {"logprobs": 21}, {"best_of": 4}, {"suffix": "y"}, {"prompt": []}, {"prompt": [[]]}):
+    changes = ({"echo": "yes"}, {"logprobs": 21}, {"best_of": 4}, {"suffix": "y"}, {"prompt": []}, {"prompt": [[]]})
+    for change in changes:
         answer = server.post(ask | change, "/completions")
         assert answer.status_code == 400 and (told(answer)["param"] or "prompt").startswith(next(iter(change))), (
             answer.text
