@@ -36,21 +36,40 @@ def prepare(work: Path, fresh: bool) -> None:
     tokenizer.save_pretrained(work / "tokenizer")
 
 
-def train(options: argparse.Namespace) -> None:
-    """Go on training at a stable learning rate, from the last checkpoint or else from the exported weights."""
+def fit(options: argparse.Namespace, rank: int = 0) -> None:
+    """Train as process `rank`, in step with the others where there are any."""
+    import torch.distributed as dist
     import training
 
+    if options.processes > 1:
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        meeting = f"file://{(options.work / 'meeting').resolve()}"
+        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=options.processes)
+    seed_model = HERE if options.command == "train" and not options.fresh else None
+    run = training.Run(options.work, options.threads, seed_model)
+    run.fit(options.tokens, options.hours, options.command == "decay", options.long, options.rate)
+
+
+def together(options: argparse.Namespace) -> None:
+    """Start the other processes and train as the first one."""
+    from multiprocessing import get_context
+
+    (options.work / "meeting").unlink(missing_ok=True)
+    del options.run  # a spawned process finds it again
+    for rank in range(1, options.processes):
+        get_context("spawn").Process(target=fit, args=(options, rank), daemon=True).start()
+    fit(options)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Go on training at a stable learning rate, from the last checkpoint or else from the exported weights."""
     prepare(options.work, options.fresh)
-    run = training.Run(options.work, options.threads, None if options.fresh else HERE)
-    run.fit(options.tokens, options.hours, False, options.long, options.rate)
+    together(options)
 
 
 def decay(options: argparse.Namespace) -> None:
     """Lower the learning rate to zero over some tokens, into a checkpoint of its own."""
-    import training
-
-    run = training.Run(options.work, options.threads)
-    run.fit(options.tokens, options.hours, True, options.long, options.rate)
+    together(options)
 
 
 def export(options: argparse.Namespace) -> None:
@@ -89,7 +108,8 @@ def main() -> None:
             "--tokens", type=float, default=tokens, help="tokens to train on: in all, or in this decay"
         )
         command.add_argument("--hours", type=float, default=24.0, help="time for this run, where it ends sooner")
-        command.add_argument("--threads", type=int, default=2)
+        command.add_argument("--threads", type=int, default=1, help="of each process")
+        command.add_argument("--processes", type=int, default=2, help="each with a share of the rows")
         command.add_argument("--long", type=float, default=0.0, help="share of steps with long rows")
         command.add_argument("--fresh", action="store_true", help="begin from nothing, with a tokenizer of its own")
         command.add_argument("--rate", type=float, default=0.5, help="share of the peak learning rates")

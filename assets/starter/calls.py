@@ -7,16 +7,22 @@ import names
 import passages
 import talk
 import topics
-from tools import TOOLS, novel, request, schema
+from tools import MORE_TOOLS, TOOLS, novel, request, schema
 from values import typed, value
 
-NONE = ("I have no tool for that.", "None of my tools can do that.")
+NONE = ("I have no tool for that.",) * 19 + ("None of my tools can do that.",)
 SYSTEMS = (
     "You are a helpful assistant.",
     "You help customers of an airline.",
     "Answer briefly.",
     "Use the tools when they help.",
 )
+
+
+def drawn(rng: Random) -> dict:
+    """Return a tool: a known one, one of those for training alone, or one made up on the spot."""
+    way = rng.random()
+    return novel(rng) if way < 0.35 else rng.choice(MORE_TOOLS if way < 0.6 else TOOLS)
 
 
 def result(rng: Random, tool: dict) -> tuple[str, str]:
@@ -54,9 +60,7 @@ def run(rng: Random, tool: dict, arguments: dict, texts: dict) -> list[dict]:
 
 def offered(rng: Random, tool: dict | None, most: int) -> list[dict]:
     """Return the tools of a prompt in random order, with the one wanted among them."""
-    others = [
-        novel(rng) if rng.random() < 0.4 else rng.choice(TOOLS) for _ in range(rng.randint(0 if tool else 1, most - 1))
-    ]
+    others = [drawn(rng) for _ in range(rng.randint(0 if tool else 1, most - 1))]
     found = {t["name"]: t for t in others + ([tool] if tool else [])}
     chosen = list(found.values())
     rng.shuffle(chosen)
@@ -126,31 +130,31 @@ def single(rng: Random, tool: dict) -> list[dict]:
 def unfit(rng: Random, shown: list[dict]) -> list[dict]:
     """Return a request for a tool that is not there, or talk that needs none."""
     way = rng.random()
-    if way < 0.6:
-        tool = novel(rng) if rng.random() < 0.35 else rng.choice(TOOLS)
+    if way < 0.75:
+        tool = drawn(rng)
         if tool["name"] not in {t["name"] for t in shown}:
-            return talk.turn(request(rng, tool)[0], NONE[0] if rng.random() < 0.8 else NONE[1])
-    return talk.small(rng) if way < 0.78 else talk.turn(*topics.question(rng))
+            return talk.turn(request(rng, tool)[0], rng.choice(NONE))
+    return talk.small(rng) if way < 0.88 else talk.turn(*topics.question(rng))
 
 
 def rounds(rng: Random, shown: list[dict]) -> list[dict]:
     """Return one round of talk with the tools shown."""
     tool, way = rng.choice(shown), rng.random()
-    if way < 0.35:
+    if way < 0.4:
         return unfit(rng, shown)
-    if way < 0.4 and sum(not name.endswith("?") for name, _, _ in tool["args"]) == 1:
+    if way < 0.43 and sum(not name.endswith("?") for name, _, _ in tool["args"]) == 1:
         return lacking(rng, tool)
-    return both(rng, tool, rng.choice(shown)) if way < 0.46 else single(rng, tool)
+    return both(rng, tool, rng.choice(shown)) if way < 0.48 else single(rng, tool)
 
 
 def dialogue(rng: Random, most: int = 3) -> tuple[list[dict], list[dict]]:
-    """Return the messages of a dialogue of one to four rounds, and the schemas its prompt holds."""
+    """Return the messages of a dialogue of two to five rounds, and the schemas its prompt holds."""
     if rng.random() < 0.08:
         return searched(rng, most)
-    tool = novel(rng) if rng.random() < 0.45 else rng.choice(TOOLS)
+    tool = drawn(rng)
     shown = offered(rng, tool, most)
     system = f"You work for {names.company(rng)}." if rng.random() < 0.2 else rng.choice(SYSTEMS)
     messages = [{"role": "system", "content": system}] if rng.random() < 0.4 else []
-    for _ in range(rng.choice((1, 2, 3, 3, 4))):
+    for _ in range(rng.choice((2, 3, 4, 4, 5))):
         messages += rounds(rng, shown)
     return messages, [schema(t, rng) for t in shown]

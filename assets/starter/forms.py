@@ -18,20 +18,20 @@ TOOLS_TAIL = (
     "within <tool_call></tool_call> tags.<|im_end|>\n"
 )
 MIX = {  # share of documents, not of tokens
-    passages.document: 0.44,
+    passages.document: 0.42,
     topics.cited: 0.03,
-    calls.dialogue: 0.18,
-    talk.document: 0.12,
-    prose.copied_list: 0.07,
-    prose.echo: 0.05,
-    prose.drill: 0.04,
-    prose.plain_list: 0.02,
-    prose.document: 0.05,
-    topics.faq: 0.05,
-    topics.questions: 0.015,
+    calls.dialogue: 0.24,
+    talk.document: 0.1,
+    prose.copied_list: 0.03,
+    prose.echo: 0.02,
+    prose.drill: 0.02,
+    prose.plain_list: 0.01,
+    prose.document: 0.01,
+    topics.faq: 0.04,
+    topics.questions: 0.01,
     topics.instruct: 0.12,
-    topics.thread: 0.035,
-    topics.article: 0.02,
+    topics.thread: 0.02,
+    topics.article: 0.01,
 }
 LONG_MIX = {passages.document: 0.6, calls.dialogue: 0.3, prose.document: 0.05, topics.faq: 0.05}
 
@@ -70,7 +70,7 @@ def long_document(rng: Random) -> str:
     """Return a document of roughly 800 to 3,000 tokens."""
     form = rng.choices(list(LONG_MIX), LONG_MIX.values())[0]
     if form is passages.document:
-        return as_text(passages.document(rng, (rng.randint(3, 6), rng.randint(8, 20), rng.randint(3, 6))))
+        return as_text(passages.document(rng, (rng.randint(2, 5), rng.randint(8, 20), rng.randint(8, 14))))
     if form is calls.dialogue:
         return as_text(calls.dialogue(rng, 7))
     return as_text(form(rng))

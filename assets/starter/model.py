@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -146,6 +147,17 @@ def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     return (x.mT if tall else x).float()
 
 
+def shared_out(matrices: torch.Tensor) -> torch.Tensor:
+    """Return `orthogonal` of a stack; where several processes train, each computes its part and they add them up."""
+    if not dist.is_initialized():
+        return orthogonal(matrices)
+    mine = slice(dist.get_rank(), None, dist.get_world_size())
+    made = torch.zeros_like(matrices)
+    made[mine] = orthogonal(matrices[mine])
+    dist.all_reduce(made)
+    return made
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum whose step on each matrix is made orthogonal; matrices of one shape are handled in one stack."""
 
@@ -168,7 +180,7 @@ class Muon(torch.optim.Optimizer):
             state = self.state[same[0]]
             kept = state.setdefault("kept", torch.zeros_like(gradients))
             kept.lerp_(gradients, 1 - group["momentum"])
-            update = orthogonal(gradients.lerp(kept, group["momentum"]))
+            update = shared_out(gradients.lerp(kept, group["momentum"]))
             scale = max(1, same[0].shape[0] / same[0].shape[1]) ** 0.5
             for matrix, direction in zip(same, update, strict=True):
                 matrix.mul_(1 - group["lr"] * group["decay"]).add_(direction, alpha=-group["lr"] * scale)

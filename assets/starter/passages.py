@@ -8,7 +8,7 @@ import names
 import prose
 
 FACTS = tomllib.loads((Path(__file__).parent / "facts.toml").read_text(encoding="utf-8"))
-REFUSALS = ("The passages do not say.",) * 6 + (
+REFUSALS = ("The passages do not say.",) * 18 + (
     "I could not find that in the passages.",
     "The passages do not mention it.",
 )
@@ -190,14 +190,14 @@ def near(rng: Random, fact: Fact) -> str | None:
     return question.replace(fact.entity, " ".join(changed)) if fact.entity in question else None
 
 
-def quiz(rng: Random, count: int, length: int, questions: int, missing: float = 0.38, make=value):
+def quiz(rng: Random, count: int, length: int, questions: int, missing: float = 0.42, make=value):
     """Return the passages as one text, and questions with answer and bare value; a share `missing` is refused."""
     kind = rng.choice(list(FACTS)) if rng.random() < 0.5 else None
     made = [passage(rng, rng.randint(max(1, length - 2), length + 1), make, kind) for _ in range(count)]
     style = rng.choice(("[{}] ", "[{}] ", "[{}] ", f"[{{}}] ({names.invented(rng)}.pdf, page {rng.randint(1, 90)}) "))
     gap = rng.choice(("\n", "\n\n"))
     block = gap.join(style.format(i + 1) + text for i, (text, _, _) in enumerate(made))
-    refusal, full = rng.choice(REFUSALS), rng.random() < 0.7
+    refusal, full = rng.choice(REFUSALS), rng.random() < 0.9
     pairs = []
     while len(pairs) < questions:
         number = rng.randrange(count)
@@ -226,11 +226,11 @@ def quiz(rng: Random, count: int, length: int, questions: int, missing: float = 
 def shape(rng: Random) -> tuple[int, int, int]:
     """Return how many passages, how many sentences in each, and how many questions follow."""
     way = rng.random()
-    if way < 0.55:
-        return 1, rng.randint(1, 4), rng.randint(2, 5)
-    if way < 0.92:
-        return rng.randint(2, 3), rng.randint(1, 4), rng.randint(2, 5)
-    return rng.randint(2, 3), rng.randint(5, 9), rng.randint(3, 6)
+    if way < 0.5:
+        return 1, rng.randint(1, 5), rng.randint(3, 7)
+    if way < 0.8:
+        return rng.randint(2, 3), rng.randint(1, 4), rng.randint(3, 8)
+    return rng.randint(2, 3), rng.randint(5, 9), rng.randint(4, 8)
 
 
 def document(rng: Random, size: tuple[int, int, int] | None = None) -> str | list[dict]:

@@ -17,6 +17,7 @@ def load(name: str) -> list[dict]:
 
 
 TOOLS = load("tools.toml")
+MORE_TOOLS = load("more_tools.toml")  # for training alone
 SMALL_WORDS = {
     "place": ("in", "at", "to", "from", "near", "for"),
     "person": ("for", "of", "by", "with", "to", "named"),
@@ -28,6 +29,8 @@ SMALL_WORDS = {
     "link": ("at", "from", "on"),
     "code": ("number", "with", "of", "for"),
     "query": ("about", "on", "for"),
+    "invented": ("called", "named", "to", "from", "into", "as", "new name"),
+    "capital": ("of", "for", "called", "the"),
 }
 
 
@@ -63,6 +66,12 @@ def phrasings(rng: Random, verb: str, thing: str, args: list[list[str]]) -> list
             f"can you {verb} a {thing}",
             f"I need to {verb} {thing}s",
             f"{thing}",
+            f"show me the {thing}",
+            f"when is the {thing}",
+            f"what does the {thing} cost",
+            f"how often does the {thing} come",
+            f"how many {thing}s",
+            f"next {thing}",
         )
     )
     spoken = [(name.replace("_", " "), "{" + name + "}", kind) for name, kind, _ in args]

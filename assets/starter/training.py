@@ -12,17 +12,19 @@ import forms
 import model as starter
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 ROW, ROWS = 512, 12  # tokens in a row, rows in a step
-LONG_ROW, LONG_ROWS = 2048, 3
+LONG_ROW, LONG_ROWS = 2048, 4
 POOL = 256  # documents from which rows are packed
-QUIET = 0.1  # weight of what the model reads; what it writes weighs 1
+QUIET = 0.05  # weight of what cannot be known, such as names that are read for the first time
+FREE = 0.8  # weight of replies that could as well be others; what the model can know weighs 1
 WARM_STEPS, SAVE_SECONDS = 100, 300
 ANSWER = re.compile(
     r"(?<=<\|im_start\|>assistant\n).*?<\|im_end\|>|(?<=\nAnswer: )[^\n]+|(?<=\nA: )[^\n]+"
-    r"|(?<=\n### Answer:\n)[^\n]+|(?<=\nAnswer:\n)[^\n]+",
+    r"|(?<=Answer:\n)[^\n]+|(?<=Answer: )[^\n]+|(?<=\[/INST\] ).+|(?<=Response:\n)[^\n]+|(?<=\nReply: )[^\n]+",
     re.DOTALL,
 )
 
@@ -32,11 +34,10 @@ def weighed(text: str) -> list[tuple[str, float]]:
     first, _, rest = text.partition("\n")
     if rest.startswith(first):  # a drill: only its repetitions can be known
         return [(first + "\n", QUIET), (rest, 1.0)]
-    if "<|im_start|>" not in text and "[1] " not in text:
-        return [(text, 1.0)]
+    weight = 1.0 if "<|im_start|>" in text or "[1] " in text else FREE
     pieces, at = [], 0
     for found in ANSWER.finditer(text):
-        pieces += [(text[at : found.start()], QUIET), (found.group(), 1.0)]
+        pieces += [(text[at : found.start()], QUIET), (found.group(), weight)]
         at = found.end()
     return [piece for piece in [*pieces, (text[at:], QUIET)] if piece[0]]
 
@@ -77,6 +78,8 @@ def rows(source: Iterator[tuple[np.ndarray, np.ndarray]], length: int) -> Iterat
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int, long: bool) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield inputs and their documents (rows, tokens), and for the half that weighs most: places, targets, weights."""
     length, count = (LONG_ROW, LONG_ROWS) if long else (ROW, ROWS)
+    if dist.is_initialized():  # each process reads documents of its own
+        count, seed = count // dist.get_world_size(), seed + 100 * dist.get_rank()
     packed = rows(encoded(tokenizer, seed, 0.35 if long else 0.0), length)
     chance = np.random.default_rng(seed)
     while True:
@@ -147,6 +150,8 @@ class Run:
         """Take one step at a share `rate` of the peak learning rates and return the loss."""
         loss = self.loss(*batch)
         loss.backward()
+        if dist.is_initialized():
+            self.average()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -154,6 +159,24 @@ class Run:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return loss.item()
+
+    def average(self) -> None:
+        """Replace every gradient by its mean over the processes."""
+        gradients = [p.grad for p in self.model.parameters()]
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        parts = (flat / dist.get_world_size()).split([g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def agreed(self, share: float) -> float:
+        """Return the share of the work done by the process that is furthest; 1 where any was asked to stop."""
+        share = 1.0 if self.stopped else share
+        if not dist.is_initialized():
+            return share
+        furthest = torch.tensor([share], dtype=torch.float64)
+        dist.all_reduce(furthest, dist.ReduceOp.MAX)
+        return furthest.item()
 
     def stop(self, *_: object) -> None:
         """Ask the loop to save and end after this step."""
@@ -168,12 +191,13 @@ class Run:
         seed = 1000 * self.state["parts"]
         short, lengthy = batches(self.tokenizer, seed, False), batches(self.tokenizer, seed + 1, True)
         name = "decayed.pt" if decay else "checkpoint.pt"
+        processes, first = (dist.get_world_size(), dist.get_rank() == 0) if dist.is_initialized() else (1, True)
         begun = saved = time.time()
         losses: list[float] = []
         done = 0
         seen = 0 if decay else self.state["tokens"]
         share = seen / tokens
-        while share < 1 and not self.stopped:
+        while share < 1:
             start = time.time()
             rate = (
                 peak
@@ -183,21 +207,22 @@ class Run:
             batch = next(lengthy) if long and int((done + 1) * long) > int(done * long) else next(short)
             losses.append(self.step(batch, rate))
             done += 1
-            seen += batch[0].numel()
-            share = max(seen / tokens, (time.time() - begun) / 3600 / hours)
+            seen += batch[0].numel() * processes
+            share = self.agreed(max(seen / tokens, (time.time() - begun) / 3600 / hours))
             self.state["step"] += 1
-            self.state["tokens"] += batch[0].numel()
+            self.state["tokens"] += batch[0].numel() * processes
             self.state["seconds"] += min(time.time() - start, 60)  # a process that was held does not count as training
-            if self.state["step"] % 20 == 0:
+            if first and self.state["step"] % 20 == 0:
                 line = {
                     **self.state,
                     "loss": round(sum(losses) / len(losses), 4),
                     "rate": round(rate, 4),
-                    "speed": int(batch[0].numel() / (time.time() - start)),
+                    "speed": int(processes * batch[0].numel() / (time.time() - start)),
                 }
                 print(json.dumps(line), flush=True)
                 losses = []
-            if time.time() - saved > SAVE_SECONDS:
+            if first and time.time() - saved > SAVE_SECONDS:
                 self.save(name)
                 saved = time.time()
-        self.save(name)
+        if first:
+            self.save(name)

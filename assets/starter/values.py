@@ -72,6 +72,21 @@ GENERIC = (
     ("key", "invented"),
     ("silent", "yesno"),
     ("location", "place"),
+    ("hours", "small"),
+    ("minutes", "small"),
+    ("days", "small"),
+    ("pieces", "small"),
+    ("number", "small"),
+    ("weight", "number"),
+    ("town", "place"),
+    ("port", "place"),
+    ("customer", "person"),
+    ("title", "capital"),
+    ("street", "capital"),
+    ("first", "invented"),
+    ("second", "invented"),
+    ("old_value", "invented"),
+    ("new_value", "invented"),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -83,7 +82,7 @@ class Choice:
     def _keep(self, ids: Sequence[int], logprobs: Sequence[float | None], likeliest: Sequence[Likely]) -> None:
         if self._tokenizer is None:
             return
-        for id, logprob, others in itertools.zip_longest(ids, logprobs, likeliest, fillvalue=()):
+        for id, logprob, others in zip(ids, logprobs, likeliest or [()] * len(ids), strict=True):
             words = tuple((self._word(other), chance) for other, chance in others)
             self.tokens.append(Told(self._word(id), logprob, words))
 
