@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from engine.adapters import sizes
 from engine.attention import switch_on
 from engine.cache import RowCache
 from engine.errors import Problem
@@ -28,10 +29,11 @@ from engine.stacked import AdapterBatch
 log = logging.getLogger(__name__)
 MOST_ROWS = 64
 MOST_TOKENS = 4096  # prompt tokens of one forward pass
-LEAST_TOKENS = 512  # the same where none streams: shorter passes cost more for each token
+LEAST_TOKENS = 640  # the same where none streams: shorter passes cost more for each token
 LONGEST_PASS = 0.5  # seconds to read prompts in one go while nothing streams, so that a stop is soon heard
 HOLD_UP = 1.5  # how many steps' time the reading of prompts may take between two steps of rows that stream
-SMALL = 64 * 2**20  # bytes of weights up to which a pass on a processor takes one thread: waking more costs as much
+ONE_THREAD = 2**24  # multiplications of a linear layer up to which one thread is faster: waking others takes longer
+READING = 16  # tokens whose multiplications take as long as reading a layer's weights from memory
 COMPUTE = threading.Lock()  # on a processor the loops take turns: a pass of a larger network uses all threads
 
 
@@ -45,12 +47,12 @@ class DecodeLoop:
         self.network, self.tokenizer, self.context, self.alone = network, tokenizer, context, alone
         self.stored = switch_on(plain(network))
         self.adapters = AdapterBatch(network) if not alone else None
+        self.layer_size = layer_size(network)
         self.lean = lean(network, self.adapters)
         self.plain = PlainPasses(network, self.adapters, self.stored)
         self.passes: Passes = LeanPasses(self.lean, self.stored) if self.lean else self.plain
         if self.lean:
             self.lean.pack()
-        self.small = not alone and weighs(network) <= SMALL
         self.stop_tokens = stop_tokens(network, tokenizer)
         self.grammars = Grammars(tokenizer, self.stop_tokens)
         self.rows: list[Row] = []
@@ -162,16 +164,17 @@ class DecodeLoop:
         for row in rows:
             row.fail(error)
 
-    def _computed(self, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
-        """The logits of a forward pass, and the seconds that it took."""
-        with COMPUTE, on_one_thread() if self.small else contextlib.nullcontext():
+    def _computed(self, run: Callable[[], torch.Tensor], tokens: int) -> tuple[torch.Tensor, float]:
+        """The logits of a forward pass of so many tokens, and the seconds that it took."""
+        little = self.layer_size * (tokens + READING) <= ONE_THREAD
+        with COMPUTE, on_one_thread() if little else contextlib.nullcontext():
             started = time.perf_counter()
             logits = run()
             return logits, time.perf_counter() - started
 
     def _step(self) -> None:
         """One token for every row."""
-        logits, seconds = self._computed(lambda: self.passes.step(self.rows, self.cache))
+        logits, seconds = self._computed(lambda: self.passes.step(self.rows, self.cache), len(self.rows))
         self.step_seconds = of_late(self.step_seconds, seconds)
         self.steps += 1
         self._advance(self.rows, logits)
@@ -184,8 +187,9 @@ class DecodeLoop:
             if prompt.row:
                 prompt.row.finish("stopped")
         pieces = self.reading.pieces(self._spare_tokens())
-        logits, seconds = self._computed(lambda: self.passes.read(pieces))
-        self.token_seconds = of_late(self.token_seconds, seconds / sum(count for _, count in pieces))
+        tokens = sum(count for _, count in pieces)
+        logits, seconds = self._computed(lambda: self.passes.read(pieces), tokens)
+        self.token_seconds = of_late(self.token_seconds, seconds / tokens)
         through = [prompt for prompt, _ in pieces if not prompt.left]
         for prompt, one in zip(through, logits, strict=True):
             self.reading.finished(prompt)
@@ -194,10 +198,16 @@ class DecodeLoop:
         self._join([(prompt, one) for prompt, one in zip(through, logits, strict=True) if prompt.row])
 
     def _spare_tokens(self) -> int:
-        """How many prompt tokens the next pass may read; few if a row streams that was there before a prompt came."""
+        """How many prompt tokens the next pass may read; few if a row streams that was there before a prompt came.
+
+        The more prompts wait for each row that streams, the longer it may be held up.
+        """
         newest = max(prompt.born for prompt in self.reading.prompts)
-        held_up = any(row.begun <= newest for row in self.rows)
-        seconds, least = (HOLD_UP * self.step_seconds, 16) if held_up else (LONGEST_PASS, LEAST_TOKENS)
+        held_up = sum(row.begun <= newest for row in self.rows)
+        seconds, least = LONGEST_PASS, LEAST_TOKENS
+        if held_up:
+            waiting = sum(prompt.row is not None for prompt in self.reading.prompts)
+            seconds, least = min(LONGEST_PASS, HOLD_UP * self.step_seconds * max(1.0, waiting / held_up)), 16
         return max(least, min(MOST_TOKENS, int(seconds / self.token_seconds) if self.token_seconds else LEAST_TOKENS))
 
     def _join(self, through: list[tuple[Prompt, torch.Tensor]]) -> None:
@@ -222,16 +232,17 @@ class DecodeLoop:
     def _of_base(self, ids: tuple[int, ...]) -> torch.Tensor:
         """First-step logits [vocabulary] of the base for a prompt that it has not read yet."""
         if self.alone:
-            return self._computed(lambda: self.plain.without_adapter(ids))[0]
+            return self._computed(lambda: self.plain.without_adapter(ids), len(ids))[0]
         prompt = Prompt(ids, None, None)
         self.passes.start(prompt, [], 0)
-        return self._computed(lambda: self.passes.read([(prompt, len(ids))]))[0][0]
+        return self._computed(lambda: self.passes.read([(prompt, len(ids))]), len(ids))[0][0]
 
     def _advance(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Draw a token for each row from its logits; a row whose logits are not numbers fails alone."""
         most = max(row.request.likeliest for row in rows)
         likely = likeliest(logits, most) if most else [()] * len(rows)  # before masks are laid over the logits
-        tokens, logprobs = choose(logits, [row.draw for row in rows])
+        told = any(row.request.logprobs for row in rows)
+        tokens, logprobs = choose(logits, [row.draw for row in rows], told)
         for row, token, logprob, others in zip(rows, tokens, logprobs, likely, strict=True):
             if math.isnan(logprob):
                 row.fail(Problem("The model's output is not a number (NaN): its weights are damaged or overflow."))
@@ -246,10 +257,12 @@ class DecodeLoop:
             self.rows.pop()
 
 
-def weighs(network: Any) -> float:
-    """Bytes of a network's weights on a processor; without end for one on another device."""
-    weights = list(network.parameters())
-    return sum(w.nbytes for w in weights) if all(w.device.type == "cpu" for w in weights) else math.inf
+def layer_size(network: Any) -> float:
+    """Weights of a linear layer of a network, on average and without its head; without end on another device."""
+    head = network.get_output_embeddings()
+    found = [math.prod(shape) for m in network.modules() if m is not head and (shape := sizes(m))]
+    on_processor = all(one.device.type == "cpu" for one in network.parameters())
+    return sum(found) / len(found) if found and on_processor else math.inf
 
 
 @contextlib.contextmanager

@@ -159,7 +159,10 @@ class LeanForward:
 def turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary position embedding of `x` [tokens, heads, size]; `sin` is negative in its first half."""
     half = x.shape[-1] // 2
-    return (x * cos).addcmul_(torch.cat((x[..., half:], x[..., :half]), -1), sin)
+    turned = x * cos
+    turned[..., :half].addcmul_(x[..., half:], sin[..., :half])
+    turned[..., half:].addcmul_(x[..., :half], sin[..., half:])
+    return turned
 
 
 def block(name: str, layer: Any) -> Block:

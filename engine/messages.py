@@ -111,9 +111,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next words, with the tokens they are made of and each token's natural-log probability.
+    """The next words, with the tokens they are made of.
 
-    `likeliest` holds the tokens that were most probable at each place, where a request asks for them.
+    Where a request asks for them, `logprobs` are the tokens' natural-log probabilities and `likeliest` the tokens that
+    were most probable at each place.
     """
 
     text: str

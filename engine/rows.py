@@ -27,8 +27,9 @@ class Request:
     """What one row is to do: prompt token ids, sampling, its adapter (None: the base itself).
 
     `prove` asks for the largest difference of first-step logits between the row and the base; `marks` are special
-    tokens that stay in the text; with a `grammar` only what it allows is written. `likeliest` is how many of the most
-    probable tokens are told at each place; with `score` those of the prompt are, too, and the token that ends it all.
+    tokens that stay in the text; with a `grammar` only what it allows is written. `logprobs` asks for the tokens' log
+    probabilities, `likeliest` for so many of the most probable ones at each place; with `score` those of the prompt are
+    told, too, and the token that ends it all.
     """
 
     ids: tuple[int, ...]
@@ -38,6 +39,7 @@ class Request:
     prove: bool = False
     marks: frozenset[int] = frozenset()
     grammar: Grammar | None = None
+    logprobs: bool = False
     likeliest: int = 0
     score: bool = False
 
@@ -106,7 +108,8 @@ class Row:
 
     def _told(self, token: int, logprob: float, likeliest: Likely) -> None:
         self._ids.append(token)
-        self._logprobs.append(logprob)
+        if self.request.logprobs:
+            self._logprobs.append(logprob)
         if self.request.likeliest:
             self._likeliest.append(likeliest[: self.request.likeliest])
 

@@ -31,15 +31,16 @@ class Draw:
     mask: Callable[[], torch.Tensor] | None = None
 
 
-def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list[float]]:
+def choose(logits: torch.Tensor, draws: Sequence[Draw], told: bool = True) -> tuple[list[int], list[float]]:
     """Next token and its natural-log probability for each row of `logits` [rows, vocabulary], float32.
 
-    Log probabilities are the model's own, before temperature and filters. The noise of a row is a hash of its
+    Log probabilities are the model's own, before temperature and filters; where they are not to be `told`, which
+    takes a pass over the vocabulary, bare logits stand in their place. The noise of a row is a hash of its
     seed, its position and the token (an exponential race, which is Gumbel-max sampling), so neighbours cannot
     change what it draws, and two models given the same seed differ only where their distributions do.
     Rows with a mask are masked in place: a copy of all logits would cost their neighbours something.
     """
-    totals = log_totals(logits)
+    totals = log_totals(logits) if told else 0
     scores = penalized(logits, draws)
     for row, mask in [(row, draw.mask) for row, draw in enumerate(draws) if draw.mask]:
         hold(scores[row], mask())

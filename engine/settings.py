@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.errors import Problem
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+SWITCH_INTERVAL = 0.0005  # seconds; Python's own 0.005 is as long as a step of a small model
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 
 
@@ -102,8 +104,10 @@ def prepare_process() -> None:
     """Set what must stand in the environment before torch, gradio or a Hub library is imported.
 
     Waiting OpenMP threads must sleep rather than spin: two processes that spin on two cores were seen to take
-    more than 25 times as long as one after the other.
+    more than 25 times as long as one after the other. A thread that decodes gives up the interpreter at every
+    operator of torch, and waits a switch interval to get it back from a thread that is busy with streams.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL)
     defaults = {
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",

@@ -56,7 +56,7 @@ async def chat(service: Service, call: Call, key: Key | None, body: bytes) -> No
         if held or schema is None:
             conversation = held or conversation
             rows, begun = await in_thread(prompting.chat_rows, seat, conversation, sampling, asked.n or 1)
-            rows = [replace(row, likeliest=asked.top_logprobs or 0) for row in rows]
+            rows = telling(asked, rows)
             await delivered(service, call, asked, seat, rows, [reply(asked, seat, begun) for _ in rows], wire)
             return
         if asked.n not in (None, 1):
@@ -77,8 +77,9 @@ async def complete(service: Service, call: Call, key: Key | None, body: bytes) -
         rows: list[Request] = []
         for prompt in asked.prompts:
             rows += await in_thread(prompting.raw_rows, seat, prompt, sampling, count)
-        rows = [replace(row, likeliest=asked.logprobs or 0, score=bool(asked.echo)) for row in rows]
-        tokenizer = seat.base.tokenizer if asked.logprobs is not None else None
+        told = asked.logprobs is not None
+        rows = [replace(row, logprobs=told, likeliest=asked.logprobs or 0, score=bool(asked.echo)) for row in rows]
+        tokenizer = seat.base.tokenizer if told else None
         alone = asked.max_tokens == 0
         echoes = [Echo(row.begin.prompt, row.ids, alone) if asked.echo else None for row in rows]
         await delivered(service, call, asked, seat, rows, [Choice(tokenizer=tokenizer, echo=e) for e in echoes], wire)
@@ -161,7 +162,7 @@ async def formed(
         asking, drawn = replace(conversation, messages=messages), replace(sampling, seed=sampling.seed + attempt)
         try:
             rows, begun = await in_thread(prompting.chat_rows, seat, asking, drawn, 1)
-            rows = [replace(row, likeliest=asked.top_logprobs or 0) for row in rows]
+            rows = telling(asked, rows)
         except Refusal:
             if not attempt:
                 raise
@@ -204,6 +205,11 @@ async def send_whole(
     out += [wire.count([*spent, choice])] if asked.usage_wanted else []
     await call.send(b"".join(out) + DONE)
     await call.end()
+
+
+def telling(asked: ChatRequest, rows: Sequence[Request]) -> list[Request]:
+    """The rows, with the log probabilities that a chat asks for."""
+    return [replace(row, logprobs=bool(asked.logprobs), likeliest=asked.top_logprobs or 0) for row in rows]
 
 
 def reply(asked: ChatRequest, seat: Seat, begun: str) -> Choice:

@@ -75,7 +75,8 @@ def greedy(model: Any, prompt: Sequence[int], tokens: int) -> list[int]:
 
 def request(prompt: Sequence[int], adapter: Adapter | None = None, prove: bool = False, **sampling: Any) -> Request:
     """A row; greedy unless told otherwise."""
-    return Request(tuple(prompt), Sampling(**({"temperature": 0.0} | sampling)), adapter, Begin(""), prove)
+    asked = Sampling(**({"temperature": 0.0} | sampling))
+    return Request(tuple(prompt), asked, adapter, Begin(""), prove, logprobs=True)
 
 
 def run(loop: DecodeLoop, requests: Sequence[Request], gaps: Sequence[float] = ()) -> list[list[Event | Exception]]:

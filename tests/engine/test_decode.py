@@ -1,13 +1,15 @@
 """The decode loop against transformers' own generate: rows come and go and change nothing for one another."""
 
+import functools
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
-from engine.decode import DecodeLoop
+from engine.decode import READING, DecodeLoop
 from engine.errors import Problem
 from engine.messages import Begin, Piece
 from tests.engine.rows import ARCHITECTURES, TOKENIZER, VOCABULARY, end, greedy, network, request, run, tokens
@@ -178,21 +180,23 @@ def test_a_closed_loop_ends_its_rows_and_takes_no_more() -> None:
         loop.submit([request(prompts()[0])], [events.append])
 
 
-def test_a_small_network_computes_on_one_thread_and_leaves_the_others_to_the_process(
-    loop: DecodeLoop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_little_work_is_done_by_one_thread_and_much_by_all(loop: DecodeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = torch.get_num_threads()
     torch.set_num_threads(2)
-    seen = []
-    monkeypatch.setattr("engine.decode.SMALL", 0)
-    large = DecodeLoop(network(), TOKENIZER, 512)
+    seen: dict[str, list[int]] = {"step": [], "read": []}
+    assert loop.layer_size == pytest.approx((4 * 64 * 64 - 2 * 64 * 32 + 3 * 64 * 128) / 7)
+    monkeypatch.setattr("engine.decode.ONE_THREAD", loop.layer_size * (READING + 20))
     try:
-        for one in (loop, large):
-            step = one.passes.step
-            one.passes.step = lambda *given, step=step: seen.append(torch.get_num_threads()) or step(*given)
-            run(one, [request(prompts()[0], max_tokens=3)], [0])
-        assert seen[:2] == [1, 1] and set(seen[2:]) == {2}
+        for name, found in seen.items():
+
+            def noting(usually: Any, found: list[int], *given: Any) -> Any:
+                found.append(torch.get_num_threads())
+                return usually(*given)
+
+            setattr(loop.passes, name, functools.partial(noting, getattr(loop.passes, name), found))
+        run(loop, [request(prompts()[0], max_tokens=3)], [0])
+        run(loop, [request(prompts()[4] * 4, max_tokens=3)], [0])
+        assert set(seen["step"]) == {1} and seen["read"] == [1, 2]
         assert torch.get_num_threads() == 2
     finally:
-        large.close()
         torch.set_num_threads(usual)
