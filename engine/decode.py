@@ -32,7 +32,7 @@ MOST_TOKENS = 4096  # prompt tokens of one forward pass
 LEAST_TOKENS = 640  # the same where none streams: shorter passes cost more for each token
 LONGEST_PASS = 0.5  # seconds to read prompts in one go while nothing streams, so that a stop is soon heard
 HOLD_UP = 1.5  # how many steps' time the reading of prompts may take between two steps of rows that stream
-ONE_THREAD = 2**24  # multiplications of a linear layer up to which one thread is faster: waking others takes longer
+ONE_THREAD = 2**25  # multiplications of a linear layer up to which one thread is faster: waking others takes longer
 READING = 16  # tokens whose multiplications take as long as reading a layer's weights from memory
 COMPUTE = threading.Lock()  # on a processor the loops take turns: a pass of a larger network uses all threads
 

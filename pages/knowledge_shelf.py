@@ -18,7 +18,7 @@ from pages.upload import EXPORT, batch_folder, forget
 from rag import sample
 from rag.opened import forgotten, told
 from rag.rebuilding import trouble
-from rag.store import Store, list_collections
+from rag.store import Store, list_collections, unreadable_collections
 from rag.types import CollectionSettings
 
 # what shows a collection, in this order
@@ -46,13 +46,16 @@ def view(study: Study, who: Visitor) -> list[Any]:
     choice = gr.Dropdown(choices=offered, value=study.collection)
     if study.collection == sample.NAME and not sample.there():
         waiting = f'<p class="hint">{sample.ABOUT} They are read on the first question.</p>'
+        lost = render.said(tuple(unreadable_collections().values())) if may(who, "change collections") else ""
         empty = gr.Dropdown(choices=[], value=None)
         no_tags = gr.Dropdown(choices=[], value=[], multiselect=True)
-        return [choice, waiting, waiting, empty, empty, no_tags, gr.Row(visible=False), "", gr.skip(), gr.skip()]
+        return [choice, waiting + lost, waiting, empty, empty, no_tags, gr.Row(visible=False), "", gr.skip(), gr.skip()]
     with Store.open(study.collection) as store:
         files, tags, made = store.files(), store.tags(), store.settings
         facts = headline(made, files, store.count()) + render.said(told(store.folder.name))
         wrong = trouble(store) if may(who, "change collections") and files else None
+    if may(who, "change collections"):
+        facts += render.said(tuple(unreadable_collections().values()))
     paths = [each.path for each in files]
     one = gr.Dropdown(choices=paths, value=study.file if study.file in paths else None)
     return [

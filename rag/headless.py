@@ -115,7 +115,7 @@ def told(quiet: bool) -> Callable[[Any], None]:
 
 def run_list(args: argparse.Namespace) -> int:
     """The collections, or the files of one."""
-    from rag.store import Store, list_collections
+    from rag.store import Store, list_collections, unreadable_collections
 
     if args.collection:
         with Store.open(args.collection) as store:
@@ -124,6 +124,8 @@ def run_list(args: argparse.Namespace) -> int:
     for made in list_collections():
         with Store.open(made.name) as store:
             rows.append({**dataclasses.asdict(made), "files": len(store.files()), "chunks": store.count()})
+    for sentence in unreadable_collections().values():
+        print(sentence, file=sys.stderr)
     return show(
         rows, args.json, lambda row: f"{row['name']}: {row['files']} files, {row['chunks']} chunks ({row['embedder']})"
     )

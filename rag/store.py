@@ -32,6 +32,18 @@ def list_collections(owner: str | None = None) -> list[CollectionSettings]:
     return sorted((one for one in found if owner is None or one.owner == owner), key=lambda one: one.name.lower())
 
 
+def unreadable_collections() -> dict[str, str]:
+    """Why a collection cannot be read, by the name of its folder; those that can be are left out."""
+    found = {}
+    for folder in place.store_folders():
+        try:
+            with Store(folder) as store:
+                _ = store.settings
+        except Problem as problem:
+            found[folder.name] = str(problem)
+    return found
+
+
 class Store(Writes):
     """One collection on the disk. Threads may share it; a write is one transaction and is on the disk when it returns.
 

@@ -14,6 +14,7 @@ from engine.adapters import read_adapter
 from engine.decode import DecodeLoop
 from engine.messages import Piece
 from engine.reading import Prefixes, Prompt, Queue, common
+from engine.rows import Row
 from tests.engine.rows import TOKENIZER, VOCABULARY, end, greedy, network, request, run, save_adapter, tokens
 
 KINDS = ("Llama", "Mistral", "GPT2", "Gemma2")  # the lean way, and three of transformers' own
@@ -189,3 +190,21 @@ def test_the_oldest_prompt_cannot_be_overtaken_for_ever() -> None:
     queue.prompts = [prompt(words(1000, 1)), *(prompt(words(30, seed)) for seed in range(2, 12))]
     found = dict(queue.pieces(64))
     assert found[queue.prompts[0]] == 16 and sum(found.values()) == 64
+
+
+def test_many_prompts_that_wait_outweigh_one_row_that_streams(loop: DecodeLoop) -> None:
+    loop.step_seconds, loop.token_seconds = 0.02, 0.001
+    sink: list = []
+    rows = [Row(request(words(5, i)), sink.append, loop) for i in range(12)]
+    streaming, waiting = rows[:2], [Prompt(row.request.ids, None, row) for row in rows[2:]]
+    for one in waiting:
+        one.born = 1
+    spare = []
+    for count in (1, 2, 10):
+        loop.rows, loop.reading.prompts = list(streaming), waiting[:count]
+        spare.append(loop._spare_tokens())
+    loop.rows = []
+    free = loop._spare_tokens()
+    loop.reading.prompts = []
+    assert spare == [30, 30, 150], "half as long again as a step, and more where more wait than stream"
+    assert free == decode.LEAST_TOKENS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 import zipfile
@@ -13,7 +14,7 @@ import pytest
 
 from engine.errors import Problem
 from rag.embedders import Embedder
-from rag.store import Store, list_collections
+from rag.store import Store, list_collections, unreadable_collections
 from rag.storing.schema import FILE
 from rag.types import Chunk, FileRecord, Page
 from tests.rag.putting import Hashed, added
@@ -180,6 +181,20 @@ def test_a_collection_travels_as_one_file(store: Store, papers_folder: Path, tmp
         assert copy.original("tails/notes.pdf") and not copy.faults()
         assert added(copy, papers_folder)["models/notes.md"].state == "same"
         copy.delete()
+
+
+def test_a_collection_whose_file_is_broken_is_named_and_the_others_stay(store: Store) -> None:
+    broken = Store.create("To be broken")
+    broken.close()
+    (broken.folder / "store.sqlite").write_bytes(b"no database" * 1000)
+    try:
+        found = unreadable_collections()
+        assert list(found) == [broken.folder.name] and broken.folder.name in found[broken.folder.name]
+        listed = [one.name for one in list_collections()]
+        assert store.settings.name in listed and "To be broken" not in listed
+    finally:
+        shutil.rmtree(broken.folder)
+    assert not unreadable_collections()
 
 
 def test_an_export_that_was_tampered_with_is_refused_and_leaves_nothing(
