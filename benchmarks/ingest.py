@@ -12,6 +12,7 @@ Without --folder the script draws one of PDFs like printed web articles, with ru
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -26,6 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WAYS = ("diptych", "llama-index", "langchain")
+PRECISIONS = ("diptych:bf16", "diptych:int8")  # further rows, which have no part in the floors
 FLOORS = {"cold": 2.0, "repeated": 20.0}
 TOKENS, OVERLAP = 256, 25
 
@@ -45,7 +47,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder.resolve() if args.folder else drawn(Path(temporary) / "folder", args.files, args.pages)
-        ways = WAYS if args.peers else WAYS[:1]
+        ways = [*(WAYS if args.peers else WAYS[:1]), *PRECISIONS]
         print(f"{folder if args.folder else 'drawn folder'}, {os.cpu_count()} cores")
         print(f"{'way':12} {'run':9}  seconds   CPU s  pages/s  chunks/s  chunks  peak MB  phases", flush=True)
         rows = []
@@ -66,7 +68,7 @@ def line_of(row: dict[str, Any]) -> str:
 def both(way: str, folder: Path, home: Path, peers: Path | None) -> Iterator[dict[str, Any]]:
     """The cold and the repeated run of one way."""
     for run in ("cold", "repeated"):
-        paths = [str(ROOT), *([str(peers.resolve())] if peers and way != "diptych" else [])]
+        paths = [str(ROOT), *([str(peers.resolve())] if peers and way in WAYS[1:] else [])]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
@@ -91,8 +93,8 @@ def measured(way: str, folder: str, home: str) -> dict[str, Any]:
 
     prepare_process()
     clock = Clock()
-    ways = {"diptych": diptych, "llama-index": llama_index, "langchain": langchain}
-    pages, chunks = ways[way](Path(folder), Path(home), clock)
+    ways = {"llama-index": llama_index, "langchain": langchain}
+    pages, chunks = ways.get(way, functools.partial(diptych, way))(Path(folder), Path(home), clock)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "pages": pages,
@@ -116,12 +118,14 @@ class Clock:
         self.last = now
 
 
-def diptych(folder: Path, home: Path, clock: Clock) -> tuple[int, int]:
-    """What `python -m rag add` does: plan and apply."""
+def diptych(way: str, folder: Path, home: Path, clock: Clock) -> tuple[int, int]:
+    """What `python -m rag add` does: plan and apply; a precision stands behind a colon."""
     from rag.adding import apply, plan
     from rag.store import Store
+    from rag.types import CollectionSettings
 
-    with Store.open("bench") if Store.folder_of("bench") else Store.create("bench") as store:
+    chosen = CollectionSettings("bench", embedder=CollectionSettings.embedder + way.removeprefix("diptych"))
+    with Store.open("bench") if Store.folder_of("bench") else Store.create("bench", chosen) as store:
         wanted = plan(store, [folder])
         clock("imports and plan")
         reports = apply(store, wanted)
@@ -254,7 +258,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for run in FLOORS:
         ours = next(row for row in rows if row["way"] == "diptych" and row["run"] == run)
-        peers = [row for row in rows if row["way"] != "diptych" and row["run"] == run]
+        peers = [row for row in rows if row["way"] in WAYS[1:] and row["run"] == run]
         if peers:
             found[run] = round(min(row["seconds"] for row in peers) / ours["seconds"], 2)
             found[f"{run}_cpu"] = round(min(row["cpu"] for row in peers) / ours["cpu"], 2)

@@ -47,19 +47,20 @@ def main() -> None:
     options.add_argument("folder", type=Path)
     options.add_argument("--latency", nargs="*", type=int, metavar="CHUNKS", help="sizes of the collections")
     options.add_argument("--questions", type=int, default=150, help="how many, from the start")
+    options.add_argument("--precisions", nargs="*", default=["bf16", "int8"], help="further ones of the embedder")
     options.add_argument("--sizes", nargs="*", type=int, default=list(SIZES), help="further chunk sizes in tokens")
     args = options.parse_args()
     questions = read_questions(args.folder / "evaluation" / "tests.jsonl")[: args.questions]
     if args.latency is not None:
         latency(args.folder, questions, args.latency or [1_000, 10_000, 100_000])
         return
-    quality(args.folder, questions, args.sizes)
+    quality(args.folder, questions, args.sizes, args.precisions)
 
 
 # -- quality ----
 
 
-def quality(folder: Path, questions: Sequence[Question], sizes: Sequence[int]) -> None:
+def quality(folder: Path, questions: Sequence[Question], sizes: Sequence[int], precisions: Sequence[str]) -> None:
     """The table, and the figures that have floors as JSON."""
     ask, chunks = course(folder)
     lists = [ask(each.question) for each in questions]
@@ -80,6 +81,11 @@ def quality(folder: Path, questions: Sequence[Question], sizes: Sequence[int]) -
         for size in sizes:
             with at_size(store, size) as other:
                 results[f"both {size}"] = ours(other, questions, "both", budgets, base, f"both, {size} tokens")
+    for precision in precisions:
+        with store_of(folder, precision) as store:
+            for mode in ("vector", "both"):
+                name = f"{mode}, {precision}"
+                results[name] = ours(Collection(store), questions, mode, budgets, base, name)
     print(json.dumps({name: figures(found, base) for name, found in results.items()}))
 
 
@@ -148,9 +154,11 @@ def figures(found: list[Outcome], base: list[Outcome]) -> dict[str, list[float]]
 
 
 @contextmanager
-def store_of(folder: Path) -> Iterator[Store]:
-    """The folder as a collection with the default settings."""
-    with Store.create("insurellm") as store:
+def store_of(folder: Path, precision: str = "") -> Iterator[Store]:
+    """The folder as a collection with the default settings, or with the embedder in another precision."""
+    name = f"insurellm {precision}".strip()
+    embedder = f"{CollectionSettings.embedder}:{precision}" if precision else CollectionSettings.embedder
+    with Store.create(name, CollectionSettings(name, embedder=embedder)) as store:
         apply(store, plan(store, [folder / "knowledge-base"]))
         yield store
 

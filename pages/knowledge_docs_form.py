@@ -31,7 +31,7 @@ watch('value', () => {
 });"""
 
 
-EMBEDDERS = ["all-MiniLM-L6-v2", "BAAI/bge-small-en-v1.5"]
+EMBEDDERS = ["all-MiniLM-L6-v2", "BAAI/bge-small-en-v1.5", "all-MiniLM-L6-v2:bf16", "all-MiniLM-L6-v2:int8"]
 
 
 def script(name: str) -> str:
@@ -87,7 +87,9 @@ def shelf_form(launch: Launch) -> Shelf:
         with gr.Row(elem_classes="fields"):
             new_name = gr.Textbox(label="New collection", max_length=80, elem_id="knowledge-new", min_width=200)
             embedder, tokens = indexing_fields(
-                "", "Embedding model", "The first needs no network; others come from the Hub."
+                "",
+                "Embedding model",
+                "all-MiniLM-L6-v2 needs no network. Behind a colon: what it computes in; bf16 halves the time.",
             )
             create = gr.Button("Create", size="sm", elem_id="knowledge-create")
         with gr.Row(elem_classes="fields"):

@@ -9,13 +9,15 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engine import embed
 from engine.errors import Problem
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from rag.bert import Precision
 
 DEFAULT = embed.NAME
 BATCH = 16  # texts in one forward pass: with texts of one length next to each other, larger ones gain nothing
@@ -30,46 +32,53 @@ PREFIXES = {
     "nomic-embed-text-v1.5": ("search_query: ", "search_document: "),
 }
 WEIGHTS = ("*.safetensors", "*.bin")
+PRECISIONS = ("bf16", "int8")  # that may stand behind a model's name and a colon; without one it is fp32
 _one_at_a_time = threading.Lock()
 
 
 class Embedder:
-    """One embedding model. Counting tokens needs its tokenizer alone; the weights are loaded by the first vector."""
+    """One embedding model. Counting tokens needs its tokenizer alone; the weights are loaded by the first vector.
+
+    `name` is this project's default, a Hub id or a folder, with ":bf16" or ":int8" behind it to compute in that.
+    """
 
     def __init__(self, name: str = DEFAULT, query_prefix: str = ""):
         self.name = name
-        ours, theirs = PREFIXES.get(name.rpartition("/")[2].lower(), ("", ""))
+        model, _, precision = name.rpartition(":")
+        self.model, self.precision = (model, precision) if precision in PRECISIONS else (name, "fp32")
+        ours, theirs = PREFIXES.get(self.model.rpartition("/")[2].lower(), ("", ""))
         self.query_prefix = query_prefix or ours
         self.passage_prefix = theirs
 
     @functools.cached_property
     def folder(self) -> Path:
         """Where the model's files lie. Raises Problem where they are not on this machine and cannot be fetched."""
-        if self.name in (DEFAULT, f"sentence-transformers/{DEFAULT}"):
+        if self.model in (DEFAULT, f"sentence-transformers/{DEFAULT}"):
             place = embed.folder()
             if place is None:
                 embed.model()  # raises the sentence that says what to install
                 raise Problem(f"The embedding model {DEFAULT} is not on this machine.")
             return place
-        if Path(self.name).is_dir():
-            return Path(self.name)
-        return fetched(self.name)
+        if Path(self.model).is_dir():
+            return Path(self.model)
+        return fetched(self.model)
 
     def here(self) -> bool:
         """Whether the model's files lie on this machine; asked without the network."""
-        if "folder" in vars(self) or Path(self.name).is_dir():
+        if "folder" in vars(self) or Path(self.model).is_dir():
             return True
-        if self.name in (DEFAULT, f"sentence-transformers/{DEFAULT}"):
+        if self.model in (DEFAULT, f"sentence-transformers/{DEFAULT}"):
             try:
                 return bool(self.folder)
             except Problem:
                 return False
-        return kept(self.name)
+        return kept(self.model)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of the weights, the tokenizer and the passage prefix: equal fingerprints, equal vectors."""
+        """A hash of weights, tokenizer, passage prefix and precision: equal fingerprints, equal vectors."""
         digest = hashlib.sha256(self.passage_prefix.encode())
+        digest.update(b"" if self.precision == "fp32" else f"precision {self.precision}\n".encode())
         files = [path for pattern in (*WEIGHTS, "tokenizer.json") for path in sorted(self.folder.glob(pattern))]
         for path in files:
             digest.update(f"{path.name} {embed.sha256(path)}\n".encode())
@@ -135,17 +144,26 @@ class Embedder:
 
     @functools.cached_property
     def _plain(self) -> Any:
-        """The network in plain torch where the model is a BERT that it knows; None otherwise."""
+        """The network in plain torch where the model is a BERT that it knows; None otherwise. Raises Problem."""
+        from engine.weights import fast_bf16
         from rag.bert import Bert, fits
 
-        return Bert(self.folder) if fits(self.folder) else None
+        if fits(self.folder) and (self.precision != "bf16" or fast_bf16()):
+            return Bert(self.folder, cast("Precision", self.precision))
+        if self.precision == "fp32":
+            return None
+        why = "is no plain BERT" if not fits(self.folder) else "would be slow on this processor, which has no bf16"
+        raise Problem(
+            f"{self.model} in {self.precision} {why}. Leave ':{self.precision}' out; a collection that has "
+            "passages already is then indexed again."
+        )
 
     @functools.cached_property
     def _network(self) -> Any:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        if self.name == DEFAULT:
+        if self.model == DEFAULT:
             return embed.model()
         from sentence_transformers import SentenceTransformer
 
@@ -158,7 +176,7 @@ class Embedder:
 
         path = self.folder / "tokenizer.json"
         if not path.is_file():
-            raise Problem(f"{self.name} has no tokenizer.json, so its tokens cannot be counted. Choose another model.")
+            raise Problem(f"{self.model} has no tokenizer.json, so its tokens cannot be counted. Choose another model.")
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_truncation()
         tokenizer.no_padding()
