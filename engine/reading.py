@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.adapters import Adapter
     from engine.rows import Row
 
-SCORED_AT_ONCE = 256  # tokens of a prompt that is scored in one pass: each has the logits of a whole vocabulary
+SCORED_AT_ONCE = 256  # tokens of prompts that are scored in one pass: each has the logits of a whole vocabulary
 WORTH_SHARING = 16  # tokens of a common beginning from which it is copied instead of computed
 KEPT_BYTES = 128 * 2**20  # of keys and values of prompts that have been read
 
@@ -128,15 +128,17 @@ class Queue:
         that begins like one before it in the queue waits until that beginning has been read.
         """
         found: dict[Prompt, int] = {}
+        scored = SCORED_AT_ONCE
         order = sorted(self.prompts, key=lambda prompt: len(prompt.ids))
         for prompt, most in [(self.prompts[0], tokens // 4), *((prompt, tokens) for prompt in order)]:
             count = min(prompt.left - found.get(prompt, 0), most, tokens)
             if prompt.scored:
-                count = min(count, SCORED_AT_ONCE - found.get(prompt, 0))
+                count = min(count, scored)
             if count > 0 and (prompt.done or prompt in found or self._started(prompt)):
                 count = min(count, prompt.left)
                 found[prompt] = found.get(prompt, 0) + count
                 tokens -= count
+                scored -= count if prompt.scored else 0
         return list(found.items())
 
     def _started(self, prompt: Prompt) -> bool:

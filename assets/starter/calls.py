@@ -147,6 +147,23 @@ def rounds(rng: Random, shown: list[dict]) -> list[dict]:
     return both(rng, tool, rng.choice(shown)) if way < 0.48 else single(rng, tool)
 
 
+def deciding(rng: Random) -> tuple[list[dict], list[dict]]:
+    """Return many requests in a row, each with its call alone or without one: which tool, if any, is all they teach."""
+    found = {t["name"]: t for t in (drawn(rng) for _ in range(12)) if len(t["args"]) < 3}
+    tools = list(found.values())
+    shown, hidden = tools[: rng.choice((1, 2, 2, 3, 3))], tools[3:]
+    messages: list[dict] = []
+    for _ in range(rng.randint(4, 8)):
+        if hidden and rng.random() < 0.45:
+            messages += talk.turn(request(rng, rng.choice(hidden))[0], rng.choice(NONE))
+            continue
+        tool = rng.choice(shown)
+        ask, arguments, _ = request(rng, tool)
+        call = {"type": "function", "function": {"name": tool["name"], "arguments": arguments}}
+        messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    return messages, [schema(t, rng) for t in shown]
+
+
 def dialogue(rng: Random, most: int = 3) -> tuple[list[dict], list[dict]]:
     """Return the messages of a dialogue of two to five rounds, and the schemas its prompt holds."""
     if rng.random() < 0.08:

@@ -18,10 +18,11 @@ TOOLS_TAIL = (
     "within <tool_call></tool_call> tags.<|im_end|>\n"
 )
 MIX = {  # share of documents, not of tokens
-    passages.document: 0.42,
+    passages.document: 0.4,
     topics.cited: 0.03,
-    calls.dialogue: 0.24,
-    talk.document: 0.1,
+    calls.dialogue: 0.17,
+    calls.deciding: 0.15,
+    talk.document: 0.08,
     prose.copied_list: 0.03,
     prose.echo: 0.02,
     prose.drill: 0.02,
@@ -29,7 +30,7 @@ MIX = {  # share of documents, not of tokens
     prose.document: 0.01,
     topics.faq: 0.04,
     topics.questions: 0.01,
-    topics.instruct: 0.12,
+    topics.instruct: 0.1,
     topics.thread: 0.02,
     topics.article: 0.01,
 }

@@ -20,6 +20,7 @@ ROW, ROWS = 512, 12  # tokens in a row, rows in a step
 LONG_ROW, LONG_ROWS = 2048, 4
 POOL = 256  # documents from which rows are packed
 QUIET = 0.05  # weight of what cannot be known, such as names that are read for the first time
+DECIDES, FIRST = 4.0, 4  # weight of the first tokens of answers that depend on tools or passages, and how many they are
 FREE = 0.8  # weight of replies that could as well be others; what the model can know weighs 1
 WARM_STEPS, SAVE_SECONDS = 100, 300
 ANSWER = re.compile(
@@ -51,8 +52,13 @@ def encoded(tokenizer: PreTrainedTokenizerFast, seed: int, long: float) -> Itera
         ids = iter(fast.encode_batch_fast([piece for pieces in cut for piece, _ in pieces], add_special_tokens=False))
         for pieces in cut:
             parts = [(next(ids).ids, weight) for _, weight in pieces]
+            first = DECIDES if any("<tools>" in piece or "[1] " in piece for piece, _ in pieces[:1]) else 1.0
             tokens = [token for part, _ in parts for token in part] + [tokenizer.eos_token_id]
-            weights = [weight for part, weight in parts for _ in part] + [1.0]
+            weights = [
+                weight * first if weight == 1 and at < FIRST else weight
+                for part, weight in parts
+                for at in range(len(part))
+            ] + [1.0]
             yield np.array(tokens, np.int64), np.array(weights, np.float32)
 
 

@@ -14,6 +14,7 @@ import torch
 from engine.catalog import Model
 from engine.decode import DecodeLoop
 from engine.messages import Piece, Scores
+from engine.reading import SCORED_AT_ONCE
 from engine.respond import Event
 from tests.engine.rows import TOKENIZER, VOCABULARY, greedy, network, request, run, tokens
 from tests.engine.served import HELLO, Stand, real_stand
@@ -68,6 +69,25 @@ def test_a_prompt_is_scored_anew_though_its_beginning_is_known() -> None:
     )
     loop.close()
     assert len(again.logprobs) == 99 and again == first
+
+
+def test_many_prompts_that_are_scored_share_one_pass_worth_of_logits() -> None:
+    loop = DecodeLoop(network(), TOKENIZER, 512)
+    sizes = []
+    read = loop.passes.read
+
+    def noted(pieces: Any) -> torch.Tensor:
+        sizes.append(sum(count for prompt, count in pieces if prompt.scored))
+        return read(pieces)
+
+    loop.passes.read = noted
+    asked = [replace(request(range(10 + i, 130 + i), max_tokens=1), score=True) for i in range(6)]
+    events: list[list] = [[] for _ in asked]
+    for row in loop.submit(asked, [one.append for one in events]):
+        assert row.over.wait(60)
+    loop.close()
+    assert max(sizes) <= SCORED_AT_ONCE and sum(sizes) == 6 * 120
+    assert all(len(scores(one).logprobs) == 119 for one in events)
 
 
 def test_the_likeliest_tokens_of_a_reply_begin_with_the_greedy_one() -> None:
