@@ -12,7 +12,10 @@ sys.path.insert(0, str(ROOT))
 from engine.settings import prepare_process  # noqa: E402 - found through the line above
 
 KNOBS = {"method": "lora", "validation": 0}  # every pair is learned from
-STEPS = {"shawgpt": 110, "pirate": 200}  # see LOG.md
+OWN = {  # see LOG.md
+    "shawgpt": {"steps": 200, "rank": 8, "alpha": 16, "learning_rate": 3e-3},
+    "pirate": {"steps": 200},
+}
 
 
 def taught(name: str, base: str, into: Path, knobs: dict[str, object]) -> None:
@@ -31,7 +34,7 @@ def taught(name: str, base: str, into: Path, knobs: dict[str, object]) -> None:
 def main() -> None:
     """Parse the command line and make the adapters named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(STEPS), help="files of assets/samples")
+    parser.add_argument("names", nargs="*", default=list(OWN), help="files of assets/samples")
     parser.add_argument("--base", default="starter", help="a model's name or folder")
     parser.add_argument("--into", type=Path, default=ROOT / "assets" / "adapters")
     parser.add_argument("--steps", type=int)
@@ -39,8 +42,9 @@ def main() -> None:
     os.environ.setdefault("DIPTYCH_HOME", tempfile.mkdtemp(prefix="diptych-adapters-"))
     prepare_process()
     for name in options.names:
-        steps = options.steps or STEPS.get(name, 150)
-        taught(name, options.base, options.into, {"steps": steps, "eval_steps": steps})
+        knobs = {"steps": 150, **OWN.get(name, {})}
+        knobs |= {"steps": options.steps} if options.steps else {}
+        taught(name, options.base, options.into, {**knobs, "eval_steps": knobs["steps"]})
 
 
 if __name__ == "__main__":

@@ -18,19 +18,19 @@ TOOLS_TAIL = (
     "within <tool_call></tool_call> tags.<|im_end|>\n"
 )
 MIX = {  # share of documents, not of tokens
-    passages.document: 0.4,
+    passages.document: 0.38,
     topics.cited: 0.03,
     calls.dialogue: 0.17,
     calls.deciding: 0.15,
-    talk.document: 0.08,
+    talk.document: 0.24,
     prose.copied_list: 0.03,
     prose.echo: 0.02,
     prose.drill: 0.02,
     prose.plain_list: 0.01,
     prose.document: 0.01,
-    topics.faq: 0.04,
+    topics.faq: 0.08,
     topics.questions: 0.01,
-    topics.instruct: 0.1,
+    topics.instruct: 0.2,
     topics.thread: 0.02,
     topics.article: 0.01,
 }

@@ -21,6 +21,7 @@ LONG_ROW, LONG_ROWS = 2048, 4
 POOL = 256  # documents from which rows are packed
 QUIET = 0.05  # weight of what cannot be known, such as names that are read for the first time
 DECIDES, FIRST = 4.0, 4  # weight of the first tokens of answers that depend on tools or passages, and how many they are
+PLAIN = 0.3  # weight of text without answers, which goes on as it may
 FREE = 0.8  # weight of replies that could as well be others; what the model can know weighs 1
 WARM_STEPS, SAVE_SECONDS = 100, 300
 ANSWER = re.compile(
@@ -36,6 +37,8 @@ def weighed(text: str) -> list[tuple[str, float]]:
     if rest.startswith(first):  # a drill: only its repetitions can be known
         return [(first + "\n", QUIET), (rest, 1.0)]
     weight = 1.0 if "<|im_start|>" in text or "[1] " in text else FREE
+    if not ANSWER.search(text):
+        return [(text, PLAIN)]
     pieces, at = [], 0
     for found in ANSWER.finditer(text):
         pieces += [(text[at : found.start()], QUIET), (found.group(), weight)]
@@ -58,7 +61,8 @@ def encoded(tokenizer: PreTrainedTokenizerFast, seed: int, long: float) -> Itera
                 weight * first if weight == 1 and at < FIRST else weight
                 for part, weight in parts
                 for at in range(len(part))
-            ] + [1.0]
+            ]
+            weights.append(weights[-1])  # what ends a list must not weigh more than the list
             yield np.array(tokens, np.int64), np.array(weights, np.float32)
 
 

@@ -25,7 +25,7 @@ CHAT = (
         ("a; b; c\na; b; c\na; b; c", {"a; b; c\na; b; c": "1"}),
         ("[INST] What is LoRA? [/INST] Two matrices.", {"Two matrices.": "FREE", "[INST]": "QUIET"}),
         ("Q: What is LoRA?\nA: Two matrices.\n\nQ: And RAG?\nA: Passages.", {"Passages.": "FREE", "And RAG?": "QUIET"}),
-        ("Buy a lamp.\nCall Ann.", {"Call Ann.": "QUIET"}),
+        ("Buy a lamp.\nCall Ann.", {"Call Ann.": "PLAIN"}),
     ],
 )
 def test_what_can_be_known_weighs_most(text: str, weights: dict[str, str]) -> None:
