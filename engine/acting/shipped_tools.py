@@ -36,7 +36,7 @@ def get_ticket_price(origin: str, destination: str) -> str:
         return price
     meant = tuple(city_like(name) for name in asked)
     price = prices().get(frozenset(meant))
-    return f"{price} ({' to '.join(name.title() for name in meant)})" if price else UNKNOWN
+    return f"{' to '.join(name.title() for name in meant)}: {price}" if price else UNKNOWN
 
 
 def calculator(expression: str) -> str:

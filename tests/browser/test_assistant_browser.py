@@ -187,9 +187,9 @@ def answer_example(tab: Page, name: str, text: str) -> None:
 def test_the_starter_itself_answers_in_json_at_the_first_try(tab: Page):
     opened(tab)
     region(tab, "Structured output")
-    answer_example(tab, "Trip", "seats to Tokyo")
+    answer_example(tab, "Trip", "seats to Paris")
     expect(tab.get_by_text("Validated after 1 try")).to_be_visible()
-    expect(tab.locator("#shape-value")).to_contain_text("Tokyo")
+    expect(tab.locator("#shape-value")).to_contain_text("Paris")
 
 
 def test_structured_output_and_a_brochure_in_the_browser(chat: Page, actor: Actor):  # noqa: F811
