@@ -44,18 +44,16 @@ def view(study: Study, who: Visitor) -> list[Any]:
     if study.collection not in [name for _, name in offered]:
         study.choose(sample.NAME)
     choice = gr.Dropdown(choices=offered, value=study.collection)
+    lost = render.said(tuple(unreadable_collections().values())) if may(who, "change collections") else ""
     if study.collection == sample.NAME and not sample.there():
         waiting = f'<p class="hint">{sample.ABOUT} They are read on the first question.</p>'
-        lost = render.said(tuple(unreadable_collections().values())) if may(who, "change collections") else ""
         empty = gr.Dropdown(choices=[], value=None)
         no_tags = gr.Dropdown(choices=[], value=[], multiselect=True)
         return [choice, waiting + lost, waiting, empty, empty, no_tags, gr.Row(visible=False), "", gr.skip(), gr.skip()]
     with Store.open(study.collection) as store:
         files, tags, made = store.files(), store.tags(), store.settings
-        facts = headline(made, files, store.count()) + render.said(told(store.folder.name))
+        facts = headline(made, files, store.count()) + render.said(told(store.folder.name)) + lost
         wrong = trouble(store) if may(who, "change collections") and files else None
-    if may(who, "change collections"):
-        facts += render.said(tuple(unreadable_collections().values()))
     paths = [each.path for each in files]
     one = gr.Dropdown(choices=paths, value=study.file if study.file in paths else None)
     return [

@@ -19,6 +19,11 @@ SYSTEMS = (
 )
 
 
+def called(tool: dict, arguments: dict) -> dict:
+    """Return a call as it stands in an assistant's message."""
+    return {"type": "function", "function": {"name": tool["name"], "arguments": arguments}}
+
+
 def drawn(rng: Random) -> dict:
     """Return a tool: a known one, one of those for training alone, or one made up on the spot."""
     way = rng.random()
@@ -50,7 +55,7 @@ def run(rng: Random, tool: dict, arguments: dict, texts: dict) -> list[dict]:
     else:
         end = tool["tells"].format(r=found, **texts)
         told = end[:-1] if end.endswith("..") else end
-    call = {"type": "function", "function": {"name": tool["name"], "arguments": arguments}}
+    call = called(tool, arguments)
     return [
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": raw},
@@ -90,7 +95,7 @@ def searched(rng: Random, most: int) -> tuple[list[dict], list[dict]]:
     tool = next(t for t in TOOLS if t["name"] == "search_documents")
     block, asked = passages.quiz(rng, rng.randint(1, 3), rng.randint(1, 3), 1)
     question, answer, _ = asked[0]
-    call = {"type": "function", "function": {"name": tool["name"], "arguments": {"question": question}}}
+    call = called(tool, {"question": question})
     body = [
         {"role": "user", "content": question},
         {"role": "assistant", "content": "", "tool_calls": [call]},
@@ -104,7 +109,7 @@ def both(rng: Random, tool: dict, other: dict) -> list[dict]:
     """Return a request that takes two calls at once."""
     asked = [(t, *request(rng, t), *result(rng, t)) for t in (tool, other)]
     joint = rng.choice((" And ", " Also: ", " and ", "\n"))
-    calls = [{"type": "function", "function": {"name": t["name"], "arguments": a}} for t, _, a, *_ in asked]
+    calls = [called(t, a) for t, _, a, *_ in asked]
     tells = " ".join(t["tells"].format(r=found, **texts) for t, _, _, texts, _, found in asked)
     return [
         {"role": "user", "content": joint.join(ask for _, ask, *_ in asked)},
@@ -159,7 +164,7 @@ def deciding(rng: Random) -> tuple[list[dict], list[dict]]:
             continue
         tool = rng.choice(shown)
         ask, arguments, _ = request(rng, tool)
-        call = {"type": "function", "function": {"name": tool["name"], "arguments": arguments}}
+        call = called(tool, arguments)
         messages += [{"role": "user", "content": ask}, {"role": "assistant", "content": "", "tool_calls": [call]}]
     return messages, [schema(t, rng) for t in shown]
 

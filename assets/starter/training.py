@@ -55,7 +55,8 @@ def encoded(tokenizer: PreTrainedTokenizerFast, seed: int, long: float) -> Itera
         ids = iter(fast.encode_batch_fast([piece for pieces in cut for piece, _ in pieces], add_special_tokens=False))
         for pieces in cut:
             parts = [(next(ids).ids, weight) for _, weight in pieces]
-            first = DECIDES if any("<tools>" in piece or "[1] " in piece for piece, _ in pieces[:1]) else 1.0
+            prompt = pieces[0][0]
+            first = DECIDES if "<tools>" in prompt or "[1] " in prompt else 1.0
             tokens = [token for part, _ in parts for token in part] + [tokenizer.eos_token_id]
             weights = [
                 weight * first if weight == 1 and at < FIRST else weight
