@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.decode import DecodeLoop
 from engine.errors import Problem
+from engine.loading import ONE_AT_A_TIME
 
 if TYPE_CHECKING:
     from engine.pool import Base
@@ -35,7 +36,8 @@ def alone_loop(base: Base, folder: Path) -> DecodeLoop:
         grows = rows > base.network.get_input_embeddings().weight.shape[0]
         network = twin(base.network, own_embeddings=grows)
         if grows:
-            network.resize_token_embeddings(rows, mean_resizing=False)
+            with ONE_AT_A_TIME:  # it ties weights
+                network.resize_token_embeddings(rows, mean_resizing=False)
         wrapped = PeftModel.from_pretrained(network, folder).eval()
     except Exception as error:  # PEFT and safetensors raise errors of many types, some of their own
         log.warning("adapter %s did not load", folder, exc_info=error)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import Problem
+from engine.loading import ONE_AT_A_TIME
 from engine.settings import settings
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ def model() -> Any:
         )
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(str(place), device="cpu", local_files_only=True, trust_remote_code=False)
+    with ONE_AT_A_TIME:
+        return SentenceTransformer(str(place), device="cpu", local_files_only=True, trust_remote_code=False)
 
 
 def embed(texts: Sequence[str]) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from engine.adapters import read_config
 from engine.catalog import Model
 from engine.errors import Problem
+from engine.loading import ONE_AT_A_TIME
 from engine.models import checks
 from engine.models.footprint import TOY_PARAMETERS
 from engine.settings import ROOT, settings
@@ -47,47 +48,57 @@ def look_at(folder: Path) -> None:
         raise Problem(wrong)
 
 
-def look_on_hub(model: Model) -> None:
-    """Raise Problem when a look at a Hub id speaks against it, before its weights are fetched.
+def look_on_hub(model: Model) -> list[str]:
+    """The files of a Hub id to fetch. Raises Problem when a look at it speaks against it.
 
-    Where nobody can be asked, a copy in the Hub's own cache may still do; loading tells what is missing.
+    Where nobody can be asked there are none: a copy in the Hub's own cache may still do; loading tells what is missing.
     """
     from engine.models.look import look
 
     try:
         found = look(model.base, model.revision)
     except Problem:
-        return
+        return []
     if found.kind == "adapter":
         raise Problem(f"{model.base} is an adapter. Add it on the Models tab, where it is attached to its base.")
     if not found.usable:
         raise Problem(" ".join(finding.text for finding in found.findings if finding.kind == "bad"))
+    return [file.name for file in found.files]
 
 
 def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
     """(transformers model in eval mode, tokenizer) of `model.base`. Raises Problem in words.
 
-    Hub ids go to the Hub with the settings' token; folders are looked at first. `compute` is the torch dtype that
+    Hub ids go to the Hub with the settings' token; folders are looked at first. Only one model is built at a time,
+    but several may be fetched. `compute` is the torch dtype that
     4-bit layers compute in; None takes what is fast here.
     """
     import torch
+    from huggingface_hub import snapshot_download
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     options: dict[str, Any] = {"trust_remote_code": False}
+    wanted: list[str] = []
     if Path(model.base).is_dir():
         look_at(Path(model.base))
     else:
-        look_on_hub(model)
+        wanted = look_on_hub(model)
         options |= {"revision": model.revision, "token": settings().hub_token or False}
     try:
+        if wanted:
+            source = {name: options[name] for name in ("revision", "token")}
+            snapshot_download(model.base, allow_patterns=wanted, **source)
         tokenizer = AutoTokenizer.from_pretrained(model.base, **options)
-        network: Any = AutoModelForCausalLM.from_pretrained(
-            model.base, use_safetensors=True, **precision_options(model.precision, compute), **options
-        )
+        with ONE_AT_A_TIME:
+            network: Any = AutoModelForCausalLM.from_pretrained(
+                model.base, use_safetensors=True, **precision_options(model.precision, compute), **options
+            )
     except Exception as error:
         raise explained(model, error) from error
+    if any(weight.is_meta for weight in network.parameters()):
+        raise Problem(f"{model.name} was loaded without some of its weights. Start Diptych again and load it anew.")
     network.eval().requires_grad_(False)
     if model.precision == "auto":
         network = network.to(best_dtype(network))

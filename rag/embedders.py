@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engine import embed
 from engine.errors import Problem
+from engine.loading import ONE_AT_A_TIME
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,7 +168,8 @@ class Embedder:
             return embed.model()
         from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(str(self.folder), device="cpu", local_files_only=True, trust_remote_code=False)
+        with ONE_AT_A_TIME:
+            return SentenceTransformer(str(self.folder), device="cpu", local_files_only=True, trust_remote_code=False)
 
     @functools.cached_property
     def _tokenizer(self) -> Any:

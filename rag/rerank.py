@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import Problem
+from engine.loading import ONE_AT_A_TIME
 from rag.types import Hit
 
 DEFAULT = "cross-encoder/ms-marco-MiniLM-L4-v2"
@@ -56,6 +57,7 @@ def model(name: str) -> Any:
     import torch
     from sentence_transformers import CrossEncoder
 
-    return CrossEncoder(
-        str(found), max_length=TOKENS, activation_fn=torch.nn.Sigmoid(), device="cpu", local_files_only=True
-    )
+    with ONE_AT_A_TIME:
+        return CrossEncoder(
+            str(found), max_length=TOKENS, activation_fn=torch.nn.Sigmoid(), device="cpu", local_files_only=True
+        )

@@ -1,7 +1,10 @@
 """Looking at a model before loading it, and telling in words why one cannot be used."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,6 +35,34 @@ def test_every_precision_loads_and_answers(tiny: Path, precision: str) -> None:
         assert type(network.model.layers[0].self_attn.q_proj).__name__ == "Linear4bit"
     if precision == "int8":
         assert type(network.model.layers[0].self_attn.q_proj).__name__ == "Linear8bitLt"
+
+
+def test_models_that_load_at_once_keep_the_weights_that_they_share() -> None:
+    from transformers import PreTrainedModel
+
+    from engine import embed
+
+    tying = PreTrainedModel.tie_weights
+    starter, start = find("starter"), threading.Barrier(6)
+
+    def made(i: int) -> Any:
+        start.wait()
+        return embed.model.__wrapped__() if i % 3 == 2 else load(starter)[0]
+
+    with ThreadPoolExecutor(6) as threads:
+        networks = list(threads.map(made, range(6)))
+    assert PreTrainedModel.tie_weights is tying, "transformers takes it away while it builds a model"
+    for network in networks:
+        assert not any(weight.is_meta for weight in network.parameters())
+    assert load(starter)[0].lm_head.weight.isfinite().all()
+
+
+def test_a_model_that_lacks_weights_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import PreTrainedModel
+
+    monkeypatch.setattr(PreTrainedModel, "tie_weights", lambda *args, **options: None)
+    with pytest.raises(Problem, match="without some of its weights"):
+        load(find("starter"))
 
 
 def test_an_unknown_precision_is_told(tiny: Path) -> None:
