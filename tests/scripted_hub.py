@@ -1,6 +1,6 @@
 """A Hub on 127.0.0.1 that follows a script: repositories with files, gates, faults and a pace, and a list of requests.
 
-It speaks what huggingface_hub 2.4 asks of the real one: model info with blobs, HEAD and GET of files with ranges.
+It speaks what huggingface_hub 2.4 asks of the real one: model info with blobs, trees, HEAD and GET of files with ranges.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ class Answers(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         key = self.headers.get("authorization", "").removeprefix("Bearer ")
         self.hub.asked.append(Asked(self.command, path, self.headers.get("range", ""), key))
-        if found := re.fullmatch(r"/api/models/(.+?)(?:/revision/(.+))?", path):
+        if found := re.fullmatch(r"/api/models/(.+?)/tree/([^/]+)(?:/(.+))?", path):
+            self.tree(found[1], found[2], key, found[3] or "")
+        elif found := re.fullmatch(r"/api/models/(.+?)(?:/revision/(.+))?", path):
             self.info(found[1], found[2] or "main", key)
         elif found := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
             self.file(found[1], found[2], found[3], key, body)
@@ -135,6 +137,17 @@ class Answers(BaseHTTPRequestHandler):
             siblings.append(sibling)
         found = {"id": name, "modelId": name, "sha": repo.commit, "siblings": siblings, "cardData": repo.card}
         self.send(json.dumps(found | {"gated": repo.gated or False, "private": repo.private, "tags": []}).encode())
+
+    def tree(self, name: str, revision: str, key: str, folder: str) -> None:
+        repo = self.repo(name, revision, key)
+        if repo is None:
+            return
+        if folder:
+            self.refuse(404, "EntryNotFound")
+            return
+        oid = {file: hashlib.sha1(data).hexdigest() for file, data in repo.files.items()}
+        found = [{"type": "file", "path": file, "size": len(repo.files[file]), "oid": oid[file]} for file in oid]
+        self.send(json.dumps(found).encode())
 
     def file(self, name: str, revision: str, file: str, key: str, body: bool) -> None:
         repo = self.repo(name, revision, key)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -380,3 +383,13 @@ def test_hub_id_that_was_never_added_is_looked_at_before_it_is_loaded(hub: Hub, 
         with pytest.raises(Problem, match=sentence):
             load(Model(base, base))
     assert not hub.sent("pytorch_model.bin")
+
+
+def test_hub_id_that_was_never_added_is_fetched_and_loaded(hub: Hub, llama: Path, tmp_path: Path) -> None:
+    files = Repo.of(llama).files | {"consolidated.safetensors": b"twice", "pytorch_model.bin": b"x"}
+    hub.repos["o/m"] = Repo(files)
+    code = "from engine.catalog import Model; from engine.weights import load; print(load(Model('m', 'o/m'))[0].device)"
+    environment = dict(os.environ) | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=240)
+    assert done.stdout.strip().endswith("cpu"), done.stderr
+    assert hub.sent("model.safetensors") and not hub.sent("consolidated.safetensors") + hub.sent("pytorch_model.bin")
