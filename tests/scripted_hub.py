@@ -1,6 +1,6 @@
 """A Hub on 127.0.0.1 that follows a script: repositories with files, gates, faults and a pace, and a list of requests.
 
-It speaks what huggingface_hub 2.4 asks of the real one: model info with blobs, trees, HEAD and GET of files with ranges.
+It speaks what huggingface_hub 2.4 asks of the real one: model info with blobs, trees, HEAD and GET with ranges.
 """
 
 from __future__ import annotations

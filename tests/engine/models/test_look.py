@@ -390,6 +390,6 @@ def test_hub_id_that_was_never_added_is_fetched_and_loaded(hub: Hub, llama: Path
     hub.repos["o/m"] = Repo(files)
     code = "from engine.catalog import Model; from engine.weights import load; print(load(Model('m', 'o/m'))[0].device)"
     environment = dict(os.environ) | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=240)
-    assert done.stdout.strip().endswith("cpu"), done.stderr
+    told = subprocess.check_output([sys.executable, "-c", code], text=True, env=environment, timeout=240)
+    assert told.strip().endswith("cpu")
     assert hub.sent("model.safetensors") and not hub.sent("consolidated.safetensors") + hub.sent("pytorch_model.bin")
