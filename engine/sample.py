@@ -206,7 +206,7 @@ def waits(keys: Sequence[int], ids: torch.Tensor) -> torch.Tensor:
         bits *= signed(factor)
         bits ^= high
     bits ^= shifted(bits, 16)
-    uniform = shifted(bits, 8).to(torch.float32).add_(0.5).div_(2**24)
+    uniform = shifted(bits, 8).to(torch.float32).add_(0.5).div_(2**24).clamp_(max=1 - 2**-24)  # 1 would not wait
     return uniform.log_().neg_()
 
 

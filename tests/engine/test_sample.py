@@ -106,3 +106,8 @@ def test_base_and_tuned_with_one_seed_differ_only_where_their_distributions_do()
 def test_log_probabilities_are_before_temperature_and_filters() -> None:
     token, logprob = (one[0] for one in choose(logits()[None], [Draw(Sampling(temperature=2, top_k=4, seed=1))]))
     assert logprob == pytest.approx(logits().log_softmax(-1)[token].item(), abs=1e-5)
+
+
+def test_every_waiting_time_is_above_nothing() -> None:
+    (soonest,) = waits([1], torch.tensor([24_890_464], dtype=torch.int32))[0].tolist()  # hashed to 24 bits of 1
+    assert 0 < soonest < 1e-6
