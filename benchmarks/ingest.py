@@ -47,7 +47,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder.resolve() if args.folder else drawn(Path(temporary) / "folder", args.files, args.pages)
-        ways = [*(WAYS if args.peers else WAYS[:1]), *PRECISIONS]
+        ways = [*(WAYS if args.peers else WAYS[:1]), *precisions()]
         print(f"{folder if args.folder else 'drawn folder'}, {os.cpu_count()} cores")
         print(f"{'way':12} {'run':9}  seconds   CPU s  pages/s  chunks/s  chunks  peak MB  phases", flush=True)
         rows = []
@@ -56,6 +56,13 @@ def main() -> None:
                 print(line_of(row), flush=True)
                 rows.append(row)
     print(json.dumps(summary(rows)))
+
+
+def precisions() -> list[str]:
+    """The further rows that this processor can compute."""
+    from engine.weights import fast_bf16
+
+    return [way for way in PRECISIONS if not way.endswith("bf16") or fast_bf16()]
 
 
 def line_of(row: dict[str, Any]) -> str:

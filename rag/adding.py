@@ -201,6 +201,7 @@ def add_all(
 ) -> None:
     """Read in one thread and its child process, embed in this one, a window of files at a time."""
     pace = Pace.of(store, work)
+    model.load_ahead()
     ahead = ((report, plan.sources[report.file], plan.hashes[report.file]) for report in work)
     with contextlib.closing(in_background(drafted(store, ahead, model, plan.name, tags, passwords))) as drafts:
         window: list[Draft] = []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from engine import embed
 from engine.errors import Problem
+from rag import crew
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     from rag.bert import Precision
 
 DEFAULT = embed.NAME
-BATCH = 16  # texts in one forward pass: with texts of one length next to each other, larger ones gain nothing
+BATCH = 32  # texts in one forward pass at most
+KNOWN = 2**16  # words whose tokens are remembered
+TOKENS = 1024  # and tokens, padding included: what a thread makes of more no longer stays in its core's cache
 # what models want in front of a question and of a passage, from their model cards; MiniLM and most others want nothing
 PREFIXES = {
     "bge-small-en-v1.5": ("Represent this sentence for searching relevant passages: ", ""),
@@ -33,6 +38,7 @@ PREFIXES = {
 }
 WEIGHTS = ("*.safetensors", "*.bin")
 PRECISIONS = ("bf16", "int8")  # that may stand behind a model's name and a colon; without one it is fp32
+WORD = re.compile(r"[^ \t\n\r]+")
 _one_at_a_time = threading.Lock()
 
 
@@ -102,45 +108,91 @@ class Embedder:
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text without the special ones."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        if not self._by_words:
+            return self._count(text)
+        return sum(map(self._count, WORD.findall(text)))
+
+    @functools.cached_property
+    def _by_words(self) -> bool:
+        """Whether blanks always part tokens, as in BERT's tokenizers: then a text has the tokens of its words."""
+        before = self._json("tokenizer.json").get("pre_tokenizer") or {}
+        return before.get("type") == "BertPreTokenizer"
+
+    @functools.cached_property
+    def _count(self) -> Callable[[str], int]:
+        encode = self._tokenizer.encode
+        return functools.lru_cache(maxsize=KNOWN)(lambda text: len(encode(text, add_special_tokens=False).ids))
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where each token of the text begins and ends, in characters."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
 
-    def embed_passages(self, texts: Sequence[str], batch: int = BATCH) -> np.ndarray:
+    def embed_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors of passages, float32 of shape (texts, dimension); what is beyond `max_tokens` does not count."""
-        return self._embed([self.passage_prefix + text for text in texts], batch)
+        import numpy as np
+
+        made = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda at: self.count_tokens(texts[at]), reverse=True)
+        at = 0
+        for vectors in self.in_batches([texts[place] for place in order]):
+            made[order[at : at + len(vectors)]] = vectors
+            at += len(vectors)
+        return made
+
+    def in_batches(self, texts: Sequence[str]) -> Generator[np.ndarray]:
+        """Unit vectors of passages a batch at a time, float32 of shape (texts of the batch, dimension), in their order.
+
+        Texts that come sorted by length are padded the least. Batches are computed side by side, each by one thread.
+        """
+        whole = [self.passage_prefix + text for text in texts]
+        batches = [whole[start:end] for start, end in self._batches(whole)]
+        if self._shared():
+            return crew.each(self._embed, batches)
+        return (self._embed(batch) for batch in batches)
 
     def embed_query(self, text: str) -> np.ndarray:
         """The unit vector of a question, float32 of shape (dimension,)."""
-        return self._embed([self.query_prefix + text], 1)[0]
+        return self._embed([self.query_prefix + text])[0]
 
-    def _embed(self, texts: list[str], batch: int) -> np.ndarray:
+    def load_ahead(self) -> None:
+        """Begin to load the network in a thread; what fails there fails again where the first vector is asked for."""
+
+        def load() -> None:
+            with contextlib.suppress(Exception):
+                self._shared()
+
+        threading.Thread(target=load, name="loading the embedder", daemon=True).start()
+
+    def _batches(self, texts: Sequence[str]) -> Generator[tuple[int, int]]:
+        """Where each batch begins and ends: neighbours, within BATCH texts and TOKENS tokens with their padding."""
+        start = longest = 0
+        for at, text in enumerate(texts):
+            tokens = min(self.max_tokens, self.count_tokens(text) + 2)
+            longest = max(longest, tokens)
+            if at > start and (at - start >= BATCH or longest * (at + 1 - start) > TOKENS):
+                yield start, at
+                start, longest = at, tokens
+        if texts:
+            yield start, len(texts)
+
+    def _shared(self) -> bool:
+        """Whether the network is the plain one, which threads may use side by side; the first who asks builds it."""
+        with _one_at_a_time:
+            return self._plain is not None
+
+    def _embed(self, texts: list[str]) -> np.ndarray:
+        """Unit vectors of what stands there, prefixes included, in one forward pass."""
         import numpy as np
 
-        if not texts:
-            return np.zeros((0, self.dimension), dtype=np.float32)
+        if self._shared():
+            ids = [one.ids for one in self._tokenizer.encode_batch(texts)]
+            ids = [one if len(one) <= self.max_tokens else [*one[: self.max_tokens - 1], one[-1]] for one in ids]
+            return self._plain(ids).numpy()
         with _one_at_a_time:
-            if self._plain is not None:
-                return self._by_length(texts, batch)
             made = self._network.encode(
-                texts, batch_size=batch, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+                texts, batch_size=len(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
             )
         return np.asarray(made, dtype=np.float32)
-
-    def _by_length(self, texts: list[str], batch: int) -> np.ndarray:
-        """The plain network's vectors; texts of like length share a batch."""
-        import numpy as np
-
-        ids = [one.ids for one in self._tokenizer.encode_batch(texts)]
-        ids = [one if len(one) <= self.max_tokens else [*one[: self.max_tokens - 1], one[-1]] for one in ids]
-        order = sorted(range(len(ids)), key=lambda at: len(ids[at]), reverse=True)
-        made = np.zeros((len(ids), self.dimension), dtype=np.float32)
-        for start in range(0, len(order), batch):
-            places = order[start : start + batch]
-            made[places] = self._plain([ids[at] for at in places]).numpy()
-        return made
 
     @functools.cached_property
     def _plain(self) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 
 from rag.drafts import Draft
-from rag.embedders import BATCH, Embedder
+from rag.embedders import Embedder
 from rag.progress import Event, Pace
 from rag.store import Store
 from rag.types import FileReport
@@ -67,16 +68,18 @@ def embed_missing(
             waiting.clear()
             vectors.clear()
 
-    for at in range(0, len(texts), BATCH):
-        if stop():
-            break
-        batch = list(texts[at : at + BATCH])
-        started = time.monotonic()
-        vectors.append(model.embed_passages(batch))
-        waiting += batch
-        pace.embedded(len(batch), sum(lengths[text] for text in batch), time.monotonic() - started)
-        on_event(pace.progress("embedding"))
-        if len(vectors) >= KEPT_EVERY:
-            keep()
+    at, started = 0, time.monotonic()
+    with contextlib.closing(model.in_batches(texts)) as made:
+        while at < len(texts) and not stop():
+            vectors.append(next(made))
+            batch = texts[at : at + len(vectors[-1])]
+            at += len(batch)
+            waiting += batch
+            now = time.monotonic()
+            pace.embedded(len(batch), sum(lengths[text] for text in batch), now - started)
+            started = now
+            on_event(pace.progress("embedding"))
+            if len(vectors) >= KEPT_EVERY:
+                keep()
     keep()
     return kept

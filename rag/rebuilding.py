@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from engine.errors import Problem
 from rag.adding import alone
 from rag.drafts import Draft, draft_of
-from rag.embedders import BATCH, DEFAULT, Embedder, embedder
+from rag.embedders import DEFAULT, Embedder, embedder
 from rag.embedding import embed_drafts
 from rag.progress import Event, Pace
 from rag.store import Store
@@ -53,13 +54,16 @@ def rebuild(
         texts = [text for text in texts if text not in known]
         pace = Pace(files=len(drafts), chunks=len(texts), tokens=len(texts), files_read=len(drafts))
         vectors = [np.zeros((0, model.dimension), dtype=np.float32)]
-        for at in range(0, len(texts), BATCH):
-            if stop():
-                return False
-            started = time.monotonic()
-            vectors.append(model.embed_passages(texts[at : at + BATCH]))
-            pace.embedded(len(vectors[-1]), len(vectors[-1]), time.monotonic() - started)
-            on_event(pace.progress("embedding"))
+        started = time.monotonic()
+        with contextlib.closing(model.in_batches(texts)) as made:
+            for some in made:
+                if stop():
+                    return False
+                vectors.append(some)
+                now = time.monotonic()
+                pace.embedded(len(some), len(some), now - started)
+                started = now
+                on_event(pace.progress("embedding"))
         items = [(draft.record, draft.pages, draft.chunks) for draft in drafts if draft.record]
         store.replace_all(chosen, items, texts, np.concatenate(vectors))
     return True

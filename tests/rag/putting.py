@@ -25,8 +25,9 @@ class Hashed(Embedder):
     def __init__(self) -> None:
         super().__init__()
         self.texts: list[str] = []
+        self._plain = None
 
-    def _embed(self, texts: list[str], batch: int) -> np.ndarray:
+    def _embed(self, texts: list[str]) -> np.ndarray:
         self.texts += texts
         made = [np.frombuffer(hashlib.sha512(text.encode()).digest() * 6, dtype=np.uint8) for text in texts]
         array = np.array(made, dtype=np.float32).reshape(len(texts), 384) - 127.5

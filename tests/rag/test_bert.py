@@ -10,7 +10,7 @@ import pytest
 from engine import embed
 from engine.errors import Problem
 from rag.bert import fits
-from rag.embedders import DEFAULT, Embedder
+from rag.embedders import BATCH, DEFAULT, TOKENS, Embedder
 from tests.rag.papers import prose
 
 
@@ -18,7 +18,34 @@ def test_its_vectors_are_those_of_sentence_transformers() -> None:
     model = Embedder()
     texts = ["Fat tails.", prose("wavelets", 3), prose("LoRA", 60), "", "naïve café 分布 🙂", "one two three"]
     assert model._plain is not None
-    assert np.abs(model.embed_passages(texts, batch=4) - embed.embed(texts)).max() < 1e-5
+    assert np.abs(model.embed_passages(texts) - embed.embed(texts)).max() < 1e-5
+
+
+def test_tokens_counted_by_words_are_those_of_the_whole_text() -> None:
+    model = Embedder()
+    odd = [
+        "",
+        " ",
+        "a\u00a0b",
+        "a\x1cb",
+        "x\ty\r\nz",
+        "naïve café 分布 🙂",
+        "e\u0301 \u0301e",
+        "a\u2028b",
+        "don't [1]. " * 9,
+    ]
+    odd += [prose("wavelets", 40), "a" * 150 + " b", "\ud800 lone".encode("utf-8", "replace").decode()]
+    assert model._by_words
+    for text in odd:
+        assert model.count_tokens(text) == len(model._tokenizer.encode(text, add_special_tokens=False).ids), text
+
+
+def test_batches_hold_neighbours_within_their_limits() -> None:
+    model = Embedder()
+    texts = ["word " * 250] * 9 + ["word " * 20] * 100 + [""]
+    spans = list(model._batches(texts))
+    assert [start for start, _ in spans[1:]] == [end for _, end in spans[:-1]] and spans[-1][1] == len(texts)
+    assert max(end - start for start, end in spans) == BATCH and spans[0] == (0, TOKENS // 252)
 
 
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 0.999), ("int8", 0.9)])
