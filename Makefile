@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check format scorecard benchmarks starter starter-adapters clean
+.PHONY: run test check format scorecard screenshot benchmarks starter starter-adapters clean
 
 run: .venv/app.stamp
 	$(BIN)/python app.py $(ARGS)
@@ -21,6 +21,10 @@ format: .venv/dev.stamp
 
 scorecard: .venv/dev.stamp
 	$(BIN)/python -m pytest -m slow
+
+screenshot: .venv/dev.stamp
+	$(BIN)/python -m tests.browser.screenshots build/pictures
+	cp build/pictures/desktop.png assets/screenshot.png
 
 benchmarks: .venv/app.stamp
 	$(BIN)/python -m benchmarks.compare

@@ -3,6 +3,7 @@
 Ways: Diptych through its own path (engine.compare, sampling and events included); (a) PEFT and generate, one
 adapter after another; (b) one PEFT generate over a batch with `adapter_names`; (c) a merged copy of the model per
 lane, each in a thread; (d) one generate over a static batch of the bare base, no adapters: the ceiling.
+The shape is computed in bf16 where the processor has it, else in float32, by all ways alike.
 Every way runs in a process of its own, with a prompt of 64 tokens, temperature 0.7 and top-p 0.95; ours gets
 another prompt in every repetition, because it would remember the first.
 `--quick` takes about a minute: the 135M shape with q/v adapters, eight rows, 32 tokens a lane, one repetition.
@@ -27,7 +28,7 @@ from engine.settings import ROOT, prepare_process
 
 prepare_process()
 
-from benchmarks.shapes import TARGETS, make_135m, make_adapters  # noqa: E402
+from benchmarks.shapes import TARGETS, fast_dtype, make_135m, make_adapters  # noqa: E402
 
 PROMPT_TOKENS = 64
 WIDTHS = {  # (c) takes a copy a row, and (a) is no faster for more
@@ -39,9 +40,9 @@ WIDTHS = {  # (c) takes a copy a row, and (a) is no faster for more
 }
 QUICK = {"diptych": [1, 8], "a: sequential": [8], "b: adapter_names": [8], "d: static": [8]}
 TABLES = {
-    "q/v": ("135M shape, bf16, q/v rank 8", "q/v"),
-    "all-linear": ("135M shape, bf16, all-linear rank 8", "all-linear"),
-    "starter": ("starter, fp32, all-linear rank 8", "all-linear"),
+    "q/v": ("135M shape, q/v rank 8", "q/v"),
+    "all-linear": ("135M shape, all-linear rank 8", "all-linear"),
+    "starter": ("starter, all-linear rank 8", "all-linear"),
 }
 FLOORS = {"lanes8_over_lane1": 1.35, "vs_sequential": 5.5, "vs_peft": 2.5, "vs_static": 0.8, "memory_ratio": 1.10}
 
@@ -74,7 +75,8 @@ def report(name: str, base: Path, args: argparse.Namespace, folder: str) -> dict
     title, targets = TABLES[name]
     adapters = Path(folder) / f"{base.name}-{targets.replace('/', '-')}"
     make_adapters(base, adapters, TARGETS[targets])
-    print(f"\n{title}: {PROMPT_TOKENS} prompt tokens, {args.tokens} new tokens a lane, {os.cpu_count()} cores")
+    dtype = "float32" if name == "starter" else fast_dtype()
+    print(f"\n{title}, {dtype}: {PROMPT_TOKENS} prompt tokens, {args.tokens} new tokens a lane, {os.cpu_count()} cores")
     print(f"{'way':18}{'rows':>5}{'ms/step':>9}{'first ms':>10}{'tokens/s':>10}{'peak MB':>9}")
     found = {}
     for way, widths in (QUICK if args.quick else WIDTHS).items():
@@ -225,7 +227,7 @@ def load_peer(way: str, base: str, folders: list[Path]) -> None:
 
     def load() -> Any:
         toy = "135m" not in base
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32 if toy else torch.bfloat16).eval()
+        model = AutoModelForCausalLM.from_pretrained(base, dtype="float32" if toy else fast_dtype()).eval()
         model.generation_config.eos_token_id = None
         return model
 

@@ -28,7 +28,7 @@ from engine.settings import ROOT, prepare_process
 
 prepare_process()
 
-from benchmarks.shapes import TARGETS, make_135m, make_adapters  # noqa: E402
+from benchmarks.shapes import TARGETS, fast_dtype, make_135m, make_adapters  # noqa: E402
 
 PROMPT_TOKENS = 64
 ADAPTERS = 4
@@ -211,7 +211,7 @@ def compared(title: str, base: Path, words: Sequence[str], folder: Path, args: a
     for batching in (False, True):
         way = f"transformers serve{', batching' if batching else ''}"
         try:
-            with transformers_serve(merged, "float32" if small else "bfloat16", batching) as (port, _):
+            with transformers_serve(merged, "float32" if small else fast_dtype(), batching) as (port, _):
                 asyncio.run(together(port, asked([str(merged)], words, 1, 4), 4, 60))
                 for width in [w for w in widths if w in (1, 32)]:
                     bodies = asked([str(merged)], words, width, tokens)
@@ -411,7 +411,7 @@ def main() -> None:
             found["starter"] = compared("starter, fp32", starter, words, Path(folder), args)
         if args.only in (None, "135m"):
             shape = make_135m(Path(folder) / "135m")
-            found["135m"] = compared("135M shape, bf16", shape, [f"w{100 + i}" for i in range(64)], Path(folder), args)
+            found["135m"] = compared(f"135M shape, {fast_dtype()}", shape, [f"w{100 + i}" for i in range(64)], Path(folder), args)
     if args.only in (None, "long"):
         found["long"] = long_prompt(starter, words)
     if args.only in (None, "leave"):

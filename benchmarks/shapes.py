@@ -20,6 +20,13 @@ SHAPE_135M = {
 }
 
 
+def fast_dtype() -> str:
+    """What the shape is computed in here, by Diptych and by its peers: bfloat16 only where the processor has it."""
+    from engine.weights import fast_bf16
+
+    return "bfloat16" if fast_bf16() else "float32"
+
+
 def make_135m(folder: Path) -> Path:
     """A random model in SmolLM2-135M's shape, in bf16, with a tokenizer of one word per id."""
     return make_llama(folder, SHAPE_135M)

@@ -48,7 +48,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Settings:
-        """Read DIPTYCH_HOME, _THREADS, _MEMORY_GB, _JOBS, _TOOLS, _VISITORS_READ, HF_TOKEN, SPACE_ID; or Problem."""
+        """Read DIPTYCH_HOME, _THREADS, _MEMORY_GB, _UPLOAD_MB, _JOBS, _TOOLS, _VISITORS_READ, HF_TOKEN and SPACE_ID.
+
+        Raises Problem naming the variable that makes no sense.
+        """
         default_home = platformdirs.user_data_dir("diptych", appauthor=False)
         home = Path(env.get("DIPTYCH_HOME") or default_home).expanduser().resolve()
         if home == ROOT or ROOT in home.parents:
@@ -63,7 +66,8 @@ class Settings:
         tools = Path(env["DIPTYCH_TOOLS"]).expanduser().resolve() if env.get("DIPTYCH_TOOLS") else None
         reads = switched_on(env, "DIPTYCH_VISITORS_READ")
         memory, on_space = int(gigabytes * 2**30), "SPACE_ID" in env
-        return cls(home, max(1, threads), memory, token, on_space, jobs=jobs, tools=tools, visitors_read=reads)
+        upload = f"{max(1, int(number(env, 'DIPTYCH_UPLOAD_MB', 50)))}mb"
+        return cls(home, max(1, threads), memory, token, on_space, upload, jobs, tools, reads)
 
 
 def number(env: Mapping[str, str], name: str, default: float) -> float:

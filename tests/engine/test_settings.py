@@ -15,7 +15,8 @@ def test_an_empty_environment_gives_usable_settings() -> None:
 
 def test_values_are_read() -> None:
     env = {"DIPTYCH_HOME": "/tmp/x", "DIPTYCH_THREADS": "3", "DIPTYCH_MEMORY_GB": "0.5", "SPACE_ID": "a/b"}
-    made = Settings.from_environment(env)
+    made = Settings.from_environment(env | {"DIPTYCH_UPLOAD_MB": "120"})
+    assert made.max_upload == "120mb" and Settings.from_environment(env).max_upload == "50mb"
     assert (str(made.home), made.threads, made.memory_bytes, made.on_space) == ("/tmp/x", 3, 2**29, True)
 
 
