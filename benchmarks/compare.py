@@ -221,7 +221,6 @@ def peer(way: str, base: str, folders: list[Path], tokens: int) -> dict[str, flo
 
 def load_peer(way: str, base: str, folders: list[Path]) -> None:
     """What a way keeps in memory."""
-    import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 

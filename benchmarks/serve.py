@@ -411,7 +411,8 @@ def main() -> None:
             found["starter"] = compared("starter, fp32", starter, words, Path(folder), args)
         if args.only in (None, "135m"):
             shape = make_135m(Path(folder) / "135m")
-            found["135m"] = compared(f"135M shape, {fast_dtype()}", shape, [f"w{100 + i}" for i in range(64)], Path(folder), args)
+            words_135m = [f"w{100 + i}" for i in range(64)]
+            found["135m"] = compared(f"135M shape, {fast_dtype()}", shape, words_135m, Path(folder), args)
     if args.only in (None, "long"):
         found["long"] = long_prompt(starter, words)
     if args.only in (None, "leave"):

@@ -166,8 +166,8 @@ async def saved(request: Request, folder: Path, path: PurePosixPath) -> int:
                 size += len(piece)
                 if size > most:
                     raise Problem(
-                        f"{path.name} is larger than {settings().max_upload}. Leave it out, split it, or have the app's "
-                        "owner set DIPTYCH_UPLOAD_MB to more."
+                        f"{path.name} is larger than {settings().max_upload}. Leave it out, split it, or have "
+                        "the app's owner set DIPTYCH_UPLOAD_MB to more."
                     )
                 if size > room:
                     raise Problem(f"These files together are larger than {MOST_BYTES // 10**9} GB. Add them in parts.")
