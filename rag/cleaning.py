@@ -16,6 +16,7 @@ OFTEN = 0.5  # of the pages
 FEWEST = 3  # pages on which a line must stand to be one; of two pages it must be the first or last line of both
 LONGEST_HEAD = 200  # characters
 NUMBER = re.compile(r"\W*(page|p\.|seite|s\.)?\W*(\d{1,4}|[ivxl]{1,6})(\W*(of|/|von)\W*\d{1,4})?\W*", re.IGNORECASE)
+POINT = re.compile(r"\s*[-*•‣·▪◦|]\s")  # begins a point of a list, or a row of a table
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,23 @@ def masked(line: str) -> str:
     return re.sub(r"\d+", "#", " ".join(line.split())).casefold()
 
 
+def wording(line: str) -> str:
+    """What of a line must be the same on other pages for a running head: of a list's point or bare numbers, all."""
+    return masked(line) if re.search(r"[^\W\d_]", line) and not POINT.match(line) else " ".join(line.split())
+
+
 def running_heads(lines: Sequence[Sequence[str]]) -> dict[tuple[int, int], str]:
     """(page, line) of heads and feet that repeat, and of bare page numbers; with why."""
     edges = [edge_lines(page) for page in lines]
     pages_with: Counter[str] = Counter()
     for page, places in enumerate(edges):
-        pages_with.update({masked(lines[page][at]) for at in places})
+        pages_with.update({wording(lines[page][at]) for at in places})
     filled = sum(bool(places) for places in edges)
     found = {}
     for page, places in enumerate(edges):
         for at in places:
             line = lines[page][at]
-            times = pages_with[masked(line)]
+            times = pages_with[wording(line)]
             outer = at in (*places[:2], *places[-2:])
             if filled > 1 and outer and NUMBER.fullmatch(line.strip()):
                 found[page, at] = "page number"

@@ -85,14 +85,18 @@ class Embedder:
         """A hash of weights, tokenizer, passage prefix and precision: equal fingerprints, equal vectors."""
         digest = hashlib.sha256(self.passage_prefix.encode())
         digest.update(b"" if self.precision == "fp32" else f"precision {self.precision}\n".encode())
-        files = [path for pattern in (*WEIGHTS, "tokenizer.json") for path in sorted(self.folder.glob(pattern))]
-        for path in files:
-            digest.update(f"{path.name} {embed.sha256(path)}\n".encode())
+        inner = [f"{module['path']}/{kind}" for module in self._modules if module.get("path") for kind in WEIGHTS]
+        for pattern in (*WEIGHTS, "tokenizer.json", *inner):
+            for path in sorted(self.folder.glob(pattern)):
+                digest.update(f"{path.relative_to(self.folder).as_posix()} {embed.sha256(path)}\n".encode())
         return digest.hexdigest()[:32]
 
     @functools.cached_property
     def dimension(self) -> int:
-        """Numbers in one vector."""
+        """Numbers in one vector: what the last Dense module gives out, or else the pooling."""
+        dense = [module["path"] for module in self._modules if module["type"].rpartition(".")[2] == "Dense"]
+        if dense:
+            return int(self._json(f"{dense[-1]}/config.json")["out_features"])
         return int(self._json("1_Pooling/config.json").get("word_embedding_dimension") or self._config["hidden_size"])
 
     @functools.cached_property
@@ -235,6 +239,11 @@ class Embedder:
     @functools.cached_property
     def _config(self) -> dict[str, Any]:
         return self._json("config.json")
+
+    @functools.cached_property
+    def _modules(self) -> list[dict[str, Any]]:
+        """The steps from a text to its vector, in order; none where the model does not list them."""
+        return cast("list[dict[str, Any]]", self._json("modules.json") or [])
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ LOCKED = "It is locked with a password. Give its password and add it again."
 WRONG = "The password that was given does not open it. Check it and add the file again."
 NOT_OPENED = "It cannot be opened as PDF, neither by pdfium nor by pypdf: it is damaged. Save or download it again."
 CUT = "The file ends in the middle (its last bytes are missing); {read} of {pages} pages could be read."
+MENDED = "pdfium cannot open it, so it was read by pypdf, which does not tell columns apart."
+FAILED = "{failed} of {pages} pages could not be read."
+END = re.compile(rb"%%EOF|startxref\s+\d")  # either stands at the end of a whole file
+PADDING = b"\0\t\r\n "
 GAP = 1.2  # times the height of the letters: a wider blank may stand between two columns
 REMOVE_SECURITY = 3  # FPDF_REMOVE_SECURITY of fpdf_save.h
 
@@ -64,7 +69,7 @@ def pdf_pages(path: Path, passwords: Sequence[str], copy: Path | None) -> Iterat
         text = page_text(document, index)
         read += bool(text.strip())
         yield label_of(document, index), text
-    if b"%%EOF" not in tail(path):
+    if lacks_end(path):
         yield Refused(CUT.format(read=read, pages=count))
 
 
@@ -84,10 +89,15 @@ def label_of(document: Any, index: int) -> str:
 
 
 def tail(path: Path) -> bytes:
-    """The last 2 KiB of a file."""
+    """The last 2 KiB of a file, without what fills it up to a size."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2048))
-        return file.read()
+        file.seek(max(0, path.stat().st_size - 2**16))
+        return file.read().rstrip(PADDING)[-2048:]
+
+
+def lacks_end(path: Path) -> bool:
+    """Whether the last bytes of a file are missing."""
+    return not END.search(tail(path))
 
 
 def page_text(document: Any, index: int) -> str:
@@ -185,16 +195,34 @@ def pages_by_pypdf(path: Path, passwords: Sequence[str]) -> Iterator[int | tuple
     if count == 0:
         raise Refused(NOT_OPENED, "failed")
     yield count
-    read = 0
-    for index in range(count):
+    read = failed = 0
+    for index, label in enumerate(labels_by_pypdf(reader, count)):
         text = ""
         try:
             text = reader.pages[index].extract_text()
             read += bool(text.strip())
         except Exception:
-            text = ""
-        yield str(index + 1), text
-    yield Refused(CUT.format(read=read, pages=count))
+            failed += 1
+        yield label, text
+    yield what_was_lost(path, read, failed, count)
+
+
+def labels_by_pypdf(reader: Any, count: int) -> list[str]:
+    """What is printed on each page, or its number from 1."""
+    try:
+        labels = reader.page_labels
+    except Exception:  # a broken table of labels costs the labels, not the text
+        labels = []
+    return [(labels[at].strip() if at < len(labels) else "") or str(at + 1) for at in range(count)]
+
+
+def what_was_lost(path: Path, read: int, failed: int, pages: int) -> Refused:
+    """The sentence for a file that pypdf alone could open; a note where every page of it was read."""
+    if lacks_end(path):
+        return Refused(CUT.format(read=read, pages=pages))
+    if failed:
+        return Refused(f"{MENDED} {FAILED.format(failed=failed, pages=pages)}")
+    return Refused(MENDED, "note")
 
 
 def page_count(path: Path) -> int:

@@ -90,6 +90,16 @@ def test_running_heads_and_page_numbers_go_whatever_their_numbers() -> None:
     assert {one.why for one in made.removed} == {"repeats", "page number"}
 
 
+def test_rows_of_numbers_and_points_of_a_list_are_no_running_heads() -> None:
+    rows = [f"{at} {at * 3} {at * 7}.5" for at in range(10, 50)]
+    points = [f"· Step {at} load the model" for at in range(10, 50)]
+    for lines in (rows, points):
+        texts = ["\n".join(lines[at : at + 10]) for at in range(0, 40, 10)]
+        assert not gone(texts)
+        with_foot = [f"{text}\nAnnual report, page {at}" for at, text in enumerate(texts)]
+        assert gone(with_foot) == {"Annual report, page 0"}
+
+
 def test_pages_on_which_everything_repeats_keep_their_text() -> None:
     made = cleaned(pages([f"Label {at}\nHandle with care" for at in range(5)]), "pdf")
     assert made.text.count("Handle with care") == 5 and "Label 4" in made.text

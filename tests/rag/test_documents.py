@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import zipfile
 from collections.abc import Iterator
@@ -60,6 +61,36 @@ def test_a_pdf_without_its_end_gives_what_is_left(reader: Reader, tmp_path: Path
     document = reader.read(written(tmp_path / "cut.pdf", whole[: whole.rindex(b"xref\n") - 200]))
     assert document.lost and "ends in the middle" in document.reason
     assert "Page number 3 of the book." in document.text
+
+
+def test_a_whole_pdf_that_pdfium_cannot_open_keeps_its_labels_and_is_not_called_cut(
+    reader: Reader, tmp_path: Path
+) -> None:
+    whole = papers.pdf(tmp_path / "a.pdf", [["First page."], ["Second page."]], labels=True).read_bytes()
+    astray = re.sub(rb"/Root \d+ 0 R", b"/Root 99 0 R", whole)
+    document = reader.read(written(tmp_path / "astray.pdf", astray))
+    assert [(page.label, page.text.strip()) for page in document.pages] == [
+        ("i", "First page."),
+        ("ii", "Second page."),
+    ]
+    assert "read by pypdf" in document.reason and "ends in the middle" not in document.reason and not document.lost
+
+
+def test_a_page_that_pypdf_cannot_read_is_counted_and_broken_labels_cost_only_the_labels(
+    reader: Reader, tmp_path: Path
+) -> None:
+    whole = papers.pdf(tmp_path / "a.pdf", [["First page."], ["Second page."]], labels=True).read_bytes()
+    astray = re.sub(rb"/Root \d+ 0 R", b"/Root 99 0 R", whole).replace(b"/Nums [ 0 ", b"/Nums [ /0")
+    broken = astray.replace(b"/FlateDecode ]", b"/NoneDecode_ ]", 1)
+    document = reader.read(written(tmp_path / "astray.pdf", broken))
+    assert [(page.label, page.text.strip()) for page in document.pages] == [("1", ""), ("2", "Second page.")]
+    assert document.lost and "1 of 2 pages could not be read" in document.reason
+
+
+def test_a_whole_pdf_that_was_filled_up_with_zeros_is_not_called_cut(reader: Reader, tmp_path: Path) -> None:
+    path = papers.pdf(tmp_path / "a.pdf", [["First page."]])
+    document = reader.read(written(tmp_path / "full.pdf", path.read_bytes() + bytes(4096)))
+    assert document.text == "First page." and not document.lost and not document.reason
 
 
 def test_bytes_that_are_no_pdf_at_all_fail_with_a_sentence(reader: Reader, tmp_path: Path) -> None:
