@@ -176,9 +176,12 @@ def is_row(text: str) -> bool:
 
 
 def tail_of(sheet: Sheet, byline: int) -> Iterator[int]:
-    """The list of other articles behind an article's last sentence or reference, from the words that begin it."""
+    """The list of other articles behind an article's last sentence or reference.
+
+    It begins with words that say so, or, in whatever language, with the block of the first of several bylines.
+    """
     end = len(sheet.texts)
-    first, signs = end, 0
+    first, signs, bylines = end, 0, list[int]()
     for at in reversed(range(byline + 1, end)):
         text = sheet.texts[at]
         begins = bool(BEHIND.match(text))
@@ -186,8 +189,11 @@ def tail_of(sheet: Sheet, byline: int) -> Iterator[int]:
             break
         first = at if begins else first
         signs += begins or is_byline(text)
+        bylines += [at] if is_byline(text) else []
         if at in sheet.heads and not begins:
             break
+    if len(bylines) > 1:
+        first = min(first, next(block[0] for block in sheet.blocks if bylines[-1] in block))
     if signs > 1 or end - first <= FEW:
         yield from range(first, end)
 

@@ -164,6 +164,13 @@ def test_other_articles_go_only_from_the_words_that_begin_their_list() -> None:
     assert left(text, "txt")[-2:] == ["What to remember", "tails are fat"]
 
 
+def test_other_articles_are_known_by_their_bylines_where_no_words_begin_them() -> None:
+    cards = "Ein anderer Text\nvon jemand · 6 min read\n\nNoch ein Text\nvon jemand · 9 min read"
+    text = f"{HEAD}\n{PROSE}\n\nWhat to remember\ntails are fat\n\n{cards}"
+    assert left(text)[-1] == "tails are fat"
+    assert left(text.rpartition("\n\n")[0])[-1] == "Ein anderer Text", "one alone may be the article's own"
+
+
 def test_what_looks_like_furniture_but_fills_the_file_stays() -> None:
     cards = "\n\n".join(f"The Story of Number {at}\nWhat happened to it\nsomejournal.com" for at in range(30))
     tail = "Written by the sea\n" + "\n".join(f"a verse about wave {at}" for at in range(60))
