@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from engine import jobs
+from engine.access import Visitor
 from engine.errors import Problem
+from engine.jobs import Job
 from pages.desk import Desk
 from pages.form import resolve
 from pages.knowledge_open import collection_of
@@ -52,20 +56,31 @@ def add_documents(
         raise Problem("Say what to add: a path of this machine, or the batch of an upload.")
     if not collection.strip() or collection.strip() == sample.NAME:
         raise Problem("Name a collection of your own to add to.")
-    here = batch_folder(batch, who.name) if batch else None
-    paths = sorted(here.iterdir()) if here else [Path(path).expanduser()]
-    into = (here.parent if here else uploads()) / "unpacked"
-    sources = gathered(paths, into)
-    if Store.folder_of(collection) is None:
-        Store.create(collection, CollectionSettings(collection, owner=who.name)).close()
-    run = adding.start(
-        collection, sources, who.name, tagged(tags), [password] if password else (), bool(remove_gone),
-        here.parent if here else None,
-    )  # fmt: skip
+    if batch:
+        files = batch_folder(batch, who.name)
+        run = started(who, collection, sorted(files.iterdir()), files.parent, tags, password, remove_gone)
+    else:
+        room = uploads() / uuid.uuid4().hex  # named as a batch is: what a stopped job leaves goes with old batches
+        try:
+            run = started(who, collection, [Path(path).expanduser()], room, tags, password, remove_gone)
+        except BaseException:
+            shutil.rmtree(room, ignore_errors=True)
+            raise
     if wait:
         run = jobs.wait(run, LONGEST)
-    files = [report(each) for each in adding.reports(run)]
-    return {"run": run.id, "state": run.state, "reason": run.reason, "collection": collection, "files": files}
+    told = [report(each) for each in adding.reports(run)]
+    return {"run": run.id, "state": run.state, "reason": run.reason, "collection": collection, "files": told}
+
+
+def started(
+    who: Visitor, collection: str, paths: list[Path], room: Path, tags: str, password: str, remove_gone: bool
+) -> Job:
+    """The job that adds the paths; zips are unpacked in `room`, a folder that goes when all is added."""
+    sources = gathered(paths, room / "unpacked")
+    if Store.folder_of(collection) is None:
+        Store.create(collection, CollectionSettings(collection, owner=who.name)).close()
+    passwords = [password] if password else ()
+    return adding.start(collection, sources, who.name, tagged(tags), passwords, bool(remove_gone), room)
 
 
 def report(found: Any) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import contextlib
 import fcntl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.errors import Problem
 from rag.documents import Reader
-from rag.drafts import Draft, drafted, in_background
+from rag.drafts import Draft, drafted, in_background, tags_for
 from rag.embedders import Embedder, embedder
 from rag.embedding import embed_drafts
 from rag.progress import Event, FileDone, Finished, Pace, Progress
@@ -33,7 +33,6 @@ class Plan:
 
     reports: tuple[FileReport, ...]
     seconds: float
-    name: str = ""
     sources: Mapping[str, Source] = field(default_factory=dict, repr=False)
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -50,55 +49,75 @@ class Plan:
 def plan(store: Store, sources: Sources | Sequence[Path], reader: Reader | None = None) -> Plan:
     """Compare the sources with the store by their content; nothing is changed. Paths are folders or single files.
 
-    States: new, changed, same, moved, gone (it was in the folder of that name and is no longer), refused.
+    States: new, changed, same, moved (within its folder), gone (it was in a folder of that name and is no longer),
+    refused.
     """
     if not isinstance(sources, Sources):
         sources = gathered(sources, store.folder / UNPACKED)
     known = store.files()
-    by_path, by_hash = {record.path: record for record in known}, by_content(known)
+    by_path = {record.path: record for record in known}
+    taken = placed(sources, known)
+    missing = [record for record in known if record.path not in taken]
+    lost = by_content(missing)
     reports: list[FileReport] = []
-    taken: dict[str, Source] = {}
     hashes: dict[str, str] = {}
-    names = {settled(source, sources.name, by_path) for source in sources.files}
     with contextlib.ExitStack() as stack:
         counter = reader or stack.enter_context(Reader())
-        for source in sources.files:
-            name = settled(source, sources.name, by_path)
-            report, digest = planned(source, name, by_path, by_hash, names)
+        for name, source in taken.items():
+            report, digest = planned(source, name, by_path, lost)
             if report.state in CHANGING:
                 report = report.but(pages=counter.count(source.path, source.name))
             reports.append(report)
-            taken[name], hashes[name] = source, digest
-    moved = {report.moved_from for report in reports}
-    gone = [one for one in known if sources.name and one.source == sources.name and one.path not in names | moved]
+            hashes[name] = digest
+    moved, folders = {report.moved_from for report in reports}, sources.folders
+    gone = [one for one in missing if one.source in folders and one.path not in moved]
     reports += [FileReport(one.path, "gone", one.pages, one.chunks, "It is no longer in the folder.") for one in gone]
-    return Plan(tuple(reports), Pace.of(store).estimate(reports), sources.name, taken, hashes)
+    return Plan(tuple(reports), Pace.of(store).estimate(reports), taken, hashes)
 
 
-def by_content(known: Sequence[FileRecord]) -> dict[str, list[FileRecord]]:
-    """The files by the hash of their bytes."""
-    found: dict[str, list[FileRecord]] = {}
+def by_content(known: Sequence[FileRecord]) -> dict[tuple[str, str], list[FileRecord]]:
+    """The files by their folder and the hash of their bytes."""
+    found: dict[tuple[str, str], list[FileRecord]] = {}
     for record in known:
-        found.setdefault(record.hash, []).append(record)
+        found.setdefault((record.source, record.hash), []).append(record)
     return found
 
 
-def settled(source: Source, folder: str, by_path: Mapping[str, FileRecord]) -> str:
-    """A source's path in the collection: under its folder's name where another folder has a file of that path."""
-    other = by_path.get(source.name)
-    if other and folder and other.source != folder:
-        return f"{folder}/{source.name}"
-    return source.name
+def placed(sources: Sources, known: Sequence[FileRecord]) -> dict[str, Source]:
+    """The sources by their paths in the collection, each with its folder; no two get one path."""
+    owners = {record.path: record.source for record in known}
+    taken = {source.name for source in sources.files}
+    found: dict[str, Source] = {}
+    for source in sources.files:
+        name = settled(source, sources, owners, taken)
+        taken.add(name)
+        found[name] = replace(source, folder=sources.folder_of(source))
+    return found
+
+
+def settled(source: Source, sources: Sources, owners: Mapping[str, str], taken: set[str]) -> str:
+    """A source's path in the collection: where its folder has it already, with the folder's name in front or without.
+
+    A path of another folder gets the name in front. `owners` are the folders of known paths, `taken` is this drop's.
+    """
+    folder, name = sources.folder_of(source), source.name
+    if not folder or owners.get(name) == folder:
+        return name
+    other = f"{folder}/{name}" if sources.name else name.removeprefix(f"{folder}/")
+    if owners.get(other) == folder and other not in taken:
+        return other
+    while owners.get(name, folder) != folder or (name != source.name and name in taken):
+        name = f"{folder}/{name}"
+    return name
 
 
 def planned(
     source: Source,
     name: str,
     by_path: Mapping[str, FileRecord],
-    by_hash: Mapping[str, Sequence[FileRecord]],
-    names: set[str],
+    lost: Mapping[tuple[str, str], list[FileRecord]],
 ) -> tuple[FileReport, str]:
-    """(report of one source, its hash)."""
+    """(report of one source, its hash). A lost file that turns up here is taken out, so that it is moved once."""
     try:
         if source.problem:
             raise Refused(source.problem)
@@ -113,9 +132,9 @@ def planned(
         return FileReport(name, "same", known.pages, known.chunks, known.reason, bytes=size), digest
     if known:
         return FileReport(name, "changed", bytes=size), digest
-    for other in by_hash.get(digest, ()):
-        if other.path not in names:
-            return FileReport(name, "moved", other.pages, other.chunks, moved_from=other.path, bytes=size), digest
+    if others := lost.get((source.folder, digest)):
+        other = others.pop(0)
+        return FileReport(name, "moved", other.pages, other.chunks, moved_from=other.path, bytes=size), digest
     return FileReport(name, "new", bytes=size), digest
 
 
@@ -177,9 +196,8 @@ def settle(store: Store, report: FileReport, plan: Plan, tags: Sequence[str], re
     """What needs no reading: files that stayed, moved, went or are refused."""
     record = store.file(report.moved_from or report.file)
     if report.state == "moved" and record:
-        kept = [tag for tag in record.tags if tag not in record.path.split("/")[:-1]]
-        wanted = dict.fromkeys([*plan.sources[report.file].tags, *kept, *tags])
-        store.move_file(record.id, report.file, list(wanted), plan.name)
+        source = plan.sources[report.file]
+        store.move_file(record.id, report.file, tags_for(source, record, tags), source.folder)
     elif report.state == "gone" and remove_gone:
         store.remove_file(report.file)
         return report.but(state="removed", reason="")
@@ -203,7 +221,7 @@ def add_all(
     pace = Pace.of(store, work)
     model.load_ahead()
     ahead = ((report, plan.sources[report.file], plan.hashes[report.file]) for report in work)
-    with contextlib.closing(in_background(drafted(store, ahead, model, plan.name, tags, passwords))) as drafts:
+    with contextlib.closing(in_background(drafted(store, ahead, model, tags, passwords))) as drafts:
         window: list[Draft] = []
         for draft in drafts:
             if stop():

@@ -41,7 +41,6 @@ def drafted(
     store: Store,
     work: Iterable[tuple[FileReport, Source, str]],
     model: Embedder,
-    folder: str,
     tags: Sequence[str],
     passwords: Sequence[str] | Mapping[str, str],
 ) -> Generator[Draft]:
@@ -59,15 +58,21 @@ def drafted(
                 told = report.but(state=document.state, reason=document.reason, encrypted=locked)
                 yield Draft(told, planned_pages=report.pages)
                 continue
-            size = source.path.stat().st_size
+            size, earlier = source.path.stat().st_size, store.file(report.file)
             record = FileRecord(
-                0, report.file, digest, size, document.kind, 0, 0, tuple(dict.fromkeys([*source.tags, *tags])),
-                state=report.state, source=folder,
+                0, report.file, digest, size, document.kind, 0, 0, tags_for(source, earlier, tags),
+                state=report.state, source=source.folder,
             )  # fmt: skip
-            earlier = store.file(report.file)
             if earlier:
                 record = replace(record, kept=earlier.kept, cleaned=earlier.cleaned)
             yield draft_of(document.pages, record, report, made, model, document)
+
+
+def tags_for(source: Source, earlier: FileRecord | None, tags: Sequence[str]) -> tuple[str, ...]:
+    """A file's tags: its folders', those it was given by hand before, and those that all files of this drop get."""
+    folders = earlier.path.split("/")[:-1] if earlier else []
+    by_hand = [tag for tag in earlier.tags if tag not in folders] if earlier else []
+    return tuple(dict.fromkeys([*source.tags, *by_hand, *tags]))
 
 
 def passwords_for(file: str, passwords: Sequence[str] | Mapping[str, str]) -> list[str]:

@@ -11,10 +11,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import Problem
 from rag.types import CollectionSettings, FileRecord, FileReport
+
+if TYPE_CHECKING:
+    from rag.store import Store
 
 BAD = ("refused", "failed", "encrypted", "cancelled")
 PRINTED = ("file", "state", "pages", "chunks", "reason")
@@ -73,16 +76,11 @@ def run_add(args: argparse.Namespace) -> int:
 
     from rag.adding import apply, plan
     from rag.sources import gathered
-    from rag.store import Store
 
     stopped: list[int] = []
-    with tempfile.TemporaryDirectory(prefix="diptych-add-") as unpacked:
-        sources = gathered([path.expanduser() for path in args.paths], Path(unpacked))
-        chosen = CollectionSettings(
-            args.collection, embedder=args.embedder, chunk_tokens=args.chunk_tokens, overlap=args.overlap
-        )
-        there = Store.folder_of(args.collection)
-        with Store.open(args.collection) if there else Store.create(args.collection, chosen) as store:
+    with tempfile.TemporaryDirectory(prefix="diptych-add-") as room:
+        sources = gathered([path.expanduser() for path in args.paths], Path(room) / "unpacked")
+        with shelf(args, Path(room)) as store:
             wanted = plan(store, sources)
             if args.plan:
                 return show([printed(report) for report in wanted.reports], args.json, row_of_report) and 0
@@ -95,6 +93,28 @@ def run_add(args: argparse.Namespace) -> int:
                 signal.signal(signal.SIGINT, before)
     show([printed(report) for report in reports], args.json, row_of_report)
     return int(any(report.state in BAD for report in reports))
+
+
+def shelf(args: argparse.Namespace, room: Path) -> Store:
+    """The collection to add to, made where it is not there; for a plan alone, an empty one in `room`. Raises Problem.
+
+    The sample is left as it came along.
+    """
+    from rag.store import Store, checked_name
+    from rag.storing import place, schema
+
+    if args.collection.strip() == place.SAMPLE:
+        place.refuse_reserved(place.SAMPLE)
+    if Store.folder_of(args.collection):
+        return Store.open(args.collection)
+    chosen = CollectionSettings(
+        args.collection, embedder=args.embedder, chunk_tokens=args.chunk_tokens, overlap=args.overlap
+    )
+    if not args.plan:
+        return Store.create(args.collection, chosen)
+    place.refuse_reserved(checked_name(args.collection))
+    schema.create(room / schema.FILE)
+    return Store(room)
 
 
 def told(quiet: bool) -> Callable[[Any], None]:

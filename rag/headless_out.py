@@ -16,6 +16,7 @@ from engine.catalog import Model, find
 from engine.errors import Problem
 from engine.grounding import DEFAULT, forms
 from engine.messages import Message, Sampling
+from rag import sample
 from rag.answer import ANSWERING, Answer, Found, Words, ask
 from rag.collection import MODES, Collection, How
 from rag.headless import command
@@ -91,7 +92,8 @@ def model_from(args: argparse.Namespace) -> tuple[Model, str | None]:
 
 @contextmanager
 def collection(args: argparse.Namespace) -> Iterator[Collection]:
-    """The collection of the command, searched exactly."""
+    """The collection of the command, searched exactly; the sample is read now where it has not been."""
+    sample.ready(args.collection, lambda sentence: print(sentence, file=sys.stderr))
     with Store.open(args.collection) as store:
         yield Collection(store)
 

@@ -9,6 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field
 
+from rag import sample
 from rag.collection import Collection, How
 from rag.retrieve import retrieve
 from rag.store import Store
@@ -27,7 +28,11 @@ class CollectionRetriever(BaseRetriever):
 
     @classmethod
     def open(cls, name: str, **how: Any) -> CollectionRetriever:
-        """The retriever of a collection; `how` are fields of rag.collection.How. Raises Problem."""
+        """The retriever of a collection; `how` are fields of rag.collection.How. Raises Problem.
+
+        The sample is read now where it has not been.
+        """
+        sample.ready(name)
         return cls(collection=Collection(Store.open(name)), how=How(**how))
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:

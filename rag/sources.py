@@ -27,12 +27,16 @@ TOO_MANY = "There are more than {} files. Add sub-folders one by one."
 
 @dataclass(frozen=True)
 class Source:
-    """One file to add: where it lies, what it is called in the collection, and why it is refused, if it is."""
+    """One file to add: where it lies, what it is called in the collection, and why it is refused, if it is.
+
+    A plan fills in `folder`, the folder or zip that it came with; it stays empty for single files.
+    """
 
     path: Path
     name: str
     tags: tuple[str, ...] = ()
     problem: str = ""
+    folder: str = ""
 
     @property
     def hash(self) -> str:
@@ -43,10 +47,23 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """Files to add together. `name` is that of the folder or zip, of which files may have gone since last time."""
+    """Files to add together. `name` is that of the folder or zip, of which files may have gone since last time.
+
+    Where several came at once, it is empty, and the first part of a file's path is its folder.
+    """
 
     files: tuple[Source, ...]
     name: str = ""
+
+    def folder_of(self, source: Source) -> str:
+        """The folder or zip that a file came with; empty for a single file."""
+        top, slash, _ = source.name.partition("/")
+        return self.name or (top if slash else "")
+
+    @property
+    def folders(self) -> set[str]:
+        """The folders and zips that came."""
+        return ({self.name} | {self.folder_of(source) for source in self.files}) - {""}
 
 
 def clean_name(name: str) -> str:
@@ -199,16 +216,24 @@ def from_path(path: Path, into: Path) -> Sources:
     if path.suffix.lower() == ".zip" and path.is_file():
         return from_zip(path, into)
     if path.is_file():
-        return from_files([path])
+        return from_files([path], [path.name.replace("\\", "_")])  # a single file has no folder, whatever its name
     raise Problem(f"There is nothing at {path}. Check the path; a folder, a zip or a file is wanted.")
 
 
 def gathered(paths: Sequence[Path], into: Path) -> Sources:
-    """Folders, zips and files together; one folder or zip alone keeps its name. Raises Problem."""
+    """Folders, zips and files together. Of several, each folder's name leads its files' paths. Raises Problem."""
     if len(paths) == 1:
         return from_path(paths[0], into)
     parts = [from_path(path, into / str(number)) for number, path in enumerate(paths)]
-    return Sources(distinct([file for part in parts for file in part.files]))
+    return Sources(distinct([file for part in parts for file in below_its_name(part)]))
+
+
+def below_its_name(part: Sources) -> Iterator[Source]:
+    """The files of a folder or zip with its name as first part of their paths and first tag; single files as such."""
+    top = part.name.replace("/", "_")
+    for file in part.files:
+        name = f"{top}/{file.name}" if top else file.name
+        yield Source(file.path, name, tags_of(name), file.problem)
 
 
 def forget(into: Path) -> None:

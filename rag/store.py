@@ -51,11 +51,16 @@ class Store(Writes):
     """
 
     @classmethod
-    def create(cls, name: str, chosen: CollectionSettings | None = None) -> Store:
-        """A new, empty collection; without settings, with the default embedder. Raises Problem where it is there."""
+    def create(cls, name: str, chosen: CollectionSettings | None = None, built_in: bool = False) -> Store:
+        """A new, empty collection; without settings, with the default embedder. Raises Problem where it is there.
+
+        The name of the sample is for what is `built_in`.
+        """
         from rag.embedders import embedder
 
         name = checked_name(name)
+        if not built_in:
+            place.refuse_reserved(name)
         chosen = dataclasses.replace(chosen or CollectionSettings(name), name=name)
         if not chosen.fingerprint:
             model = embedder(chosen.embedder, chosen.query_prefix)
@@ -76,13 +81,15 @@ class Store(Writes):
 
     @staticmethod
     def folder_of(name: str) -> Path | None:
-        """The folder of the collection with that name, or whose folder is called so."""
+        """The folder of the collection with that name, or whose folder is called so; of the sample, by name alone."""
         by_folder = None
         for folder in place.store_folders():
+            called = ""
             with contextlib.suppress(Problem), Store(folder) as store:
-                if store.settings.name == name:
-                    return folder
-            if folder.name == name:
+                called = store.settings.name
+            if called == name:
+                return folder
+            if folder.name == name and place.SAMPLE not in (name, called):
                 by_folder = folder
         return by_folder
 
@@ -122,6 +129,7 @@ class Store(Writes):
     def rename(self, name: str) -> None:
         """Give the collection another name; its folder stays. Raises Problem where that name is taken."""
         name = checked_name(name)
+        place.refuse_reserved(name)
         with place.one_at_a_time():
             other = self.folder_of(name)
             if other and other != self.folder:

@@ -7,11 +7,13 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.errors import Problem
 from engine.settings import settings
 from engine.teaching.runs import slug
 from rag.storing.schema import FILE
 
 FOLDER = "knowledge"
+SAMPLE = "sample"  # the name of the collection that comes along, which visitors of an open demo may read
 
 
 def knowledge_folder() -> Path:
@@ -35,6 +37,17 @@ def free_folder(name: str) -> Path:
     while folder.exists():
         folder, number = knowledge_folder() / f"{base}-{number}", number + 1
     return folder
+
+
+def reserved(name: str) -> bool:
+    """Whether a name is that of the collection that comes along, or would pass for it: `Sample`, `sample!`."""
+    return slug(name) == SAMPLE
+
+
+def refuse_reserved(name: str) -> None:
+    """Raise Problem for a reserved name, so that nobody's own documents are read as the sample."""
+    if reserved(name):
+        raise Problem(f"'{name}' is kept for the collection that comes along. Choose another name.")
 
 
 @contextlib.contextmanager

@@ -165,10 +165,11 @@ def parsed(values: dict[str, Any]) -> tuple[FileRecord, list[Page], list[Chunk],
 
 
 def free_name(wanted: str) -> str:
-    """The name, with a number behind it where a collection has it already."""
+    """The name, with a number behind it where a collection has it already, or where it is reserved."""
     from rag.store import Store
+    from rag.storing.place import reserved
 
     name, number = wanted, 2
-    while Store.folder_of(name):
+    while reserved(name) or Store.folder_of(name):
         name, number = f"{wanted} {number}", number + 1
     return name

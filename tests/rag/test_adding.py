@@ -79,6 +79,92 @@ def test_another_folder_with_a_file_of_the_same_path_takes_nothing_away(store: S
     assert set(states(plan(store, [tmp_path / "second"]).reports).values()) == {"same"}
 
 
+def written(folder: Path, **files: str) -> Path:
+    """A folder of Markdown files by their names without the ending."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.md").write_text(text)
+    return folder
+
+
+def paths(store: Store) -> set[str]:
+    return {record.path for record in store.files()}
+
+
+def test_a_file_that_two_folders_share_stays_in_both(store: Store, tmp_path: Path) -> None:
+    first = written(tmp_path / "first", notes="What both folders hold.")
+    second = written(tmp_path / "second", copy="What both folders hold.")
+    added(store, first)
+    assert states(added(store, second)) == {"copy.md": "added"}
+    assert paths(store) == {"notes.md", "copy.md"} and not store.faults()
+    for folder in (first, second):
+        assert set(states(added(store, folder)).values()) == {"same"}
+
+
+def test_a_folder_takes_no_single_file_of_the_same_bytes(store: Store, tmp_path: Path) -> None:
+    folder = written(tmp_path / "folder", inside="The same words.")
+    single = written(tmp_path / "loose", alone="The same words.") / "alone.md"
+    added(store, single)
+    assert states(added(store, folder)) == {"inside.md": "added"} and paths(store) == {"alone.md", "inside.md"}
+    assert states(added(store, single.rename(single.with_name("renamed.md")))) == {"renamed.md": "moved"}
+    assert paths(store) == {"renamed.md", "inside.md"}
+
+
+def test_a_file_that_was_renamed_and_copied_is_moved_once_and_new_once(store: Store, tmp_path: Path) -> None:
+    folder = written(tmp_path / "folder", a="One note.")
+    added(store, folder)
+    (folder / "a.md").rename(folder / "b.md")
+    written(folder, d="One note.")
+    assert sorted(states(added(store, folder)).items()) == [("b.md", "moved"), ("d.md", "added")]
+    assert paths(store) == {"b.md", "d.md"} and not store.faults()
+
+
+def test_several_folders_at_once_keep_their_names_and_tell_what_is_gone_of_each(store: Store, tmp_path: Path) -> None:
+    both = [written(tmp_path / name, intro=f"On {name}.", more=f"More {name}.") for name in ("employees", "products")]
+    apply(store, plan(store, both), model=Hashed())
+    assert paths(store) == {f"{name}/{file}.md" for name in ("employees", "products") for file in ("intro", "more")}
+    assert store.tags() == ["employees", "products"]
+    assert set(states(plan(store, both).reports).values()) == {"same"}
+    (both[0] / "more.md").unlink()
+    assert states(plan(store, both).reports)["employees/more.md"] == "gone"
+    (both[1] / "more.md").unlink()
+    other = written(tmp_path / "others", else_="Something else.")
+    assert states(plan(store, [both[0], other]).reports) == {
+        "employees/intro.md": "same", "employees/more.md": "gone", "others/else_.md": "new",
+    }  # fmt: skip
+
+
+def test_a_folder_is_known_again_whether_it_comes_alone_or_with_others(store: Store, tmp_path: Path) -> None:
+    first, second = (written(tmp_path / name, intro=f"On {name}.") for name in ("first", "second"))
+    added(store, first)
+    apply(store, plan(store, [first, second]), model=Hashed())
+    assert paths(store) == {"intro.md", "second/intro.md"}
+    written(first, intro="Changed.")
+    written(second, intro="Changed as well.")
+    assert states(plan(store, [first, second]).reports) == {"intro.md": "changed", "second/intro.md": "changed"}
+    assert states(plan(store, [second]).reports) == {"second/intro.md": "changed"}
+
+
+def test_a_folder_with_a_folder_of_its_own_name_loses_no_file(store: Store, tmp_path: Path) -> None:
+    first, second = (written(tmp_path / name, readme=f"On {name}.") for name in ("first", "second"))
+    written(second / "second", readme="Further down.")
+    added(store, first)
+    assert set(states(added(store, second)).values()) == {"added"} and len(paths(store)) == 3
+    assert set(states(plan(store, [second]).reports).values()) == {"same"}
+
+
+def test_tags_by_hand_stay_when_a_file_changes_or_moves(store: Store, tmp_path: Path) -> None:
+    written(tmp_path / "docs" / "people", ann="Ann is a baker.")
+    added(store, tmp_path / "docs")
+    store.set_tags(store.files()[0].id, ["people", "important"])
+    written(tmp_path / "docs" / "people", ann="Ann is a painter.")
+    assert states(added(store, tmp_path / "docs")) == {"people/ann.md": "changed"}
+    assert store.files()[0].tags == ("people", "important")
+    (tmp_path / "docs" / "people").rename(tmp_path / "docs" / "friends")
+    added(store, tmp_path / "docs")
+    assert store.files()[0].tags == ("friends", "important")
+
+
 def test_one_bad_file_costs_one_row(store: Store, papers_folder: Path) -> None:
     pdf(papers_folder / "locked.pdf", [["Secret."]], password="sesame")
     scanned(papers_folder / "scan.pdf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,11 +61,22 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, capsys: pytest.Ca
         assert words in told and told.count("\n") == 1
 
 
-def test_a_plan_and_an_unchanged_folder_need_no_torch(papers_folder: Path) -> None:
+def test_a_plan_needs_no_torch_and_makes_no_collection(papers_folder: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from rag.headless import main; "
-        f"main(['add', {str(papers_folder)!r}, '--collection', 'Only a plan', '--plan']); "
-        "main(['remove', '--all', '--collection', 'Only a plan']); print('torch' in sys.modules)"
+        f"main(['add', {str(papers_folder)!r}, '--collection', 'A typo', '--plan']); "
+        "print('torch' in sys.modules)"
     )
+    env = {**os.environ, "DIPTYCH_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.strip().endswith("False") and done.stdout.count("new ") == 3, done.stderr
+    assert [path.name for path in (tmp_path / "home").rglob("*")] == []
+
+
+def test_an_unchanged_folder_needs_no_torch(papers_folder: Path) -> None:
+    arguments = ["add", str(papers_folder), "--collection", "Unchanged"]
+    assert main(arguments) == 0
+    code = f"import sys; from rag.headless import main; main({arguments!r}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("False") and "new" in done.stdout
+    assert done.stdout.strip().endswith("False") and done.stdout.count("same ") == 3, done.stderr
+    assert main(["remove", "--all", "--collection", "Unchanged"]) == 0

@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import Problem
 from rag import sources
-from rag.sources import clean_name, from_files, from_folder, from_path, from_zip
+from rag.sources import clean_name, from_files, from_folder, from_path, from_zip, gathered
 
 
 def test_a_folder_gives_its_files_with_their_folders_as_tags(tmp_path: Path) -> None:
@@ -71,6 +71,30 @@ def test_two_names_that_become_one_get_numbers(tmp_path: Path) -> None:
     for path in paths:
         path.write_text("x")
     assert [one.name for one in from_files(paths, ["x\u200b.md", "x\u200c.md"]).files] == ["x_ (2).md", "x_.md"]
+
+
+def test_folders_that_come_together_keep_their_names_as_first_part_and_tag(tmp_path: Path) -> None:
+    for name in ("employees/intro.md", "employees/deep/b.md", "products/intro.md", "alone.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("text")
+    found = gathered([tmp_path / name for name in ("employees", "products", "alone.md")], tmp_path / "out")
+    assert [(one.name, one.tags, found.folder_of(one)) for one in found.files] == [
+        ("alone.md", (), ""),
+        ("employees/deep/b.md", ("employees", "deep"), "employees"),
+        ("employees/intro.md", ("employees",), "employees"),
+        ("products/intro.md", ("products",), "products"),
+    ]
+    assert found.folders == {"employees", "products"}
+    alone = gathered([tmp_path / "employees"], tmp_path / "out")
+    assert [one.name for one in alone.files] == ["deep/b.md", "intro.md"] and alone.folders == {"employees"}
+
+
+def test_a_single_file_never_passes_for_one_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a\\b.md").write_text("text")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/c.md").write_text("text")
+    found = gathered([tmp_path / "a\\b.md", tmp_path / "docs"], tmp_path / "out")
+    assert [one.name for one in found.files] == ["a_b.md", "docs/c.md"] and found.folders == {"docs"}
 
 
 def entry(name: str, mode: int = 0) -> zipfile.ZipInfo:
