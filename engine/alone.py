@@ -22,28 +22,38 @@ def alone_loop(base: Base, folder: Path) -> DecodeLoop:
     """A decode loop for DoRA, new tokens, whole trained modules and the like.
 
     PEFT wraps a second tree of modules that shares every weight with the base, so the base itself stays as it is
-    and only what the adapter adds takes memory. Raises Problem when it does not fit.
+    and only what the adapter adds takes memory. Raises Problem when it does not fit; the base is then as fast as
+    before.
     """
-    from peft import PeftModel
     from transformers import AutoTokenizer
 
-    tokenizer = base.tokenizer
+    packed = False
     try:
+        tokenizer = base.tokenizer
         if (folder / "tokenizer.json").is_file():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         rows = vocabulary(folder)
-        base.loop.give_back_weights()
-        grows = rows > base.network.get_input_embeddings().weight.shape[0]
-        network = twin(base.network, own_embeddings=grows)
-        if grows:
-            with ONE_AT_A_TIME:  # it ties weights
-                network.resize_token_embeddings(rows, mean_resizing=False)
-        wrapped = PeftModel.from_pretrained(network, folder).eval()
+        packed = base.loop.give_back_weights()
+        wrapped = wrap(base.network, folder, rows)
     except Exception as error:  # PEFT and safetensors raise errors of many types, some of their own
+        if packed:  # so no other adapter shares them
+            base.loop.take_weights()
         log.warning("adapter %s did not load", folder, exc_info=error)
         reason = (str(error).strip().splitlines() or ["no reason was given"])[0][:200]
         raise Problem(f"The adapter {folder.name} does not fit this base: {reason}") from error
     return DecodeLoop(wrapped, tokenizer, base.context, alone=True)
+
+
+def wrap(network: Any, folder: Path, rows: int) -> Any:
+    """PEFT's model of the adapter over the network's weights; `rows` are those of an embedding table that it brings."""
+    from peft import PeftModel
+
+    grows = rows > network.get_input_embeddings().weight.shape[0]
+    shared = twin(network, own_embeddings=grows)
+    if grows:
+        with ONE_AT_A_TIME:  # it ties weights
+            shared.resize_token_embeddings(rows, mean_resizing=False)
+    return PeftModel.from_pretrained(shared, folder).eval()
 
 
 def twin(network: Any, own_embeddings: bool) -> Any:

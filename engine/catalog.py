@@ -22,7 +22,8 @@ class Model:
     """What a picker shows and a responder is made from.
 
     `base` is a folder or a Hub id (or the model's name at an `endpoint`). Precision "auto" means bf16 where the
-    processor or the GPU computes it natively and fp32 elsewhere; toys below 50 million parameters stay fp32.
+    GPU, or the processor of a machine without one, computes it natively, and fp32 elsewhere (as on a T4); toys below
+    50 million parameters stay fp32.
     Prices are an endpoint's, in US dollars for a million tokens; None where they are not known.
     """
 

@@ -68,7 +68,7 @@ class Comparison:
         self.lanes = tuple(lanes)
         self.notes = notes(self.lanes)
         self._generations = [Generation(iter(())) for _ in lanes]
-        self._inbox: queue.SimpleQueue[tuple[int, Told]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[int, Told, float]] = queue.SimpleQueue()
         self._stops = [threading.Event() for _ in lanes]
         self._working: dict[int, Stoppable] = {}
         self._open = set(range(len(lanes)))
@@ -99,12 +99,12 @@ class Comparison:
         wait = 0.0 if events else seconds
         while self._open:
             try:
-                lane, event = self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait()
+                lane, event, seconds = self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait()
             except queue.Empty:
                 break
             wait = 0.0
             if lane in self._open:
-                events += self._digest(lane, event)
+                events += self._digest(lane, event, seconds)
         return events
 
     def stop(self, lane: int | None = None) -> None:
@@ -114,10 +114,10 @@ class Comparison:
                 self._stops[i].set()
                 if i in self._working:
                     self._working[i].stop()
-                self._inbox.put((i, End("stopped")))
+                self._tell(i, End("stopped"))
 
-    def _digest(self, lane: int, event: Told) -> list[CompareEvent]:
-        """Turn a responder's event into the comparison's."""
+    def _digest(self, lane: int, event: Told, seconds: float) -> list[CompareEvent]:
+        """Turn a responder's event into the comparison's; it happened `seconds` after Send."""
         generation = self._generations[lane]
         if isinstance(event, Note | LaneGrounded):
             return [event]
@@ -125,8 +125,8 @@ class Comparison:
             return [LaneWaits(lane, event)]
         if isinstance(event, Exception):
             self._open.discard(lane)
-            return [LaneEnded(lane, self._result(lane, "error", sentence(event, log, "lane failed")))]
-        generation.take(event, time.perf_counter() - self._started)
+            return [LaneEnded(lane, self._result(lane, "error", seconds, sentence(event, log, "lane failed")))]
+        generation.take(event, seconds)
         match event:
             case Begin():
                 return [LaneBegan(lane, event.prompt, event.prompt_tokens, event.cut_tokens)]
@@ -134,17 +134,17 @@ class Comparison:
                 return [LanePiece(lane, event.text, generation.tokens)]
             case End():
                 self._open.discard(lane)
-                return [LaneEnded(lane, self._result(lane, event.reason))]
+                return [LaneEnded(lane, self._result(lane, event.reason, seconds))]
         return []
 
-    def _result(self, lane: int, end: str, error: str | None = None) -> LaneResult:
+    def _result(self, lane: int, end: str, seconds: float, error: str | None = None) -> LaneResult:
         generation, model = self._generations[lane], self.lanes[lane].model
         begin = generation.begin or Begin("")
         return LaneResult(
             model=model.name,
             text=generation.text,
             tokens=None if generation.text and not generation.tokens else generation.tokens,
-            seconds=time.perf_counter() - self._started,
+            seconds=seconds,
             first_token_seconds=generation.first_token_seconds,
             end=end,
             adapter=model.adapter_hash if error is None else None,
@@ -168,7 +168,8 @@ class Comparison:
             from engine.local import run_lanes
 
             lanes = {i: self.lanes[i] for i in group}
-            run_lanes(lanes, {i: self.messages[i] for i in group}, self._tell, self._works)
+            asked = {i: self.messages[i] for i in group}
+            run_lanes(lanes, asked, self._tell, self._works, lambda lane: self._stops[lane].is_set())
         except Exception as error:
             for lane in group:
                 self._tell(lane, error)
@@ -209,8 +210,11 @@ class Comparison:
                 self._tell(lane, event)
 
     def _tell(self, lane: int, event: Told) -> None:
-        """Put an event of a lane where `take` finds it; any thread may call."""
-        self._inbox.put((lane, event))
+        """Put an event of a lane where `take` finds it; any thread may call.
+
+        The clock is read here, where the event happens: a page takes all events of a beat at once.
+        """
+        self._inbox.put((lane, event, time.perf_counter() - self._started))
 
 
 def counted(begin: Begin, end: End | None) -> int | None:

@@ -24,6 +24,7 @@ from engine.proof import References
 from engine.reading import Prompt, Queue
 from engine.rows import Request, Row, Sink
 from engine.sample import choose, likeliest
+from engine.settings import settings
 from engine.stacked import AdapterBatch
 
 log = logging.getLogger(__name__)
@@ -94,13 +95,25 @@ class DecodeLoop:
         if self._thread is not None:
             self._thread.join()
 
-    def give_back_weights(self) -> None:
-        """Let the network's own modules be used by others too; steps are slower from then on."""
+    def give_back_weights(self) -> bool:
+        """Let the network's own modules be used by others too; steps are slower from then on.
+
+        False where others could use them already.
+        """
         with COMPUTE:
+            packed = bool(self.lean and any(product.packed is not None for product in self.lean.packable))
             if self.lean:
                 self.lean.unpack()
+            return packed
+
+    def take_weights(self) -> None:
+        """Take back what `give_back_weights` gave, once nobody else uses it; steps are fast again."""
+        with COMPUTE:
+            if self.lean:
+                self.lean.pack()
 
     def _run(self) -> None:
+        torch.set_num_threads(settings().threads)  # a thread that begins within on_one_thread would keep that one
         while True:
             with self._changed:
                 while not (self._waiting or self.rows or self.reading.prompts or self._closed):
@@ -195,7 +208,11 @@ class DecodeLoop:
             self.reading.finished(prompt)
             if prompt.adapter is None and not self.alone:
                 self.references.keep(prompt.ids, one)
-        self._join([(prompt, one) for prompt, one in zip(through, logits, strict=True) if prompt.row])
+        joining = [(prompt, one) for prompt, one in zip(through, logits, strict=True) if prompt.row]
+        try:
+            self._join(joining)
+        except Exception as error:  # these are no longer among the prompts, nor among the rows yet
+            self._failed([prompt.row for prompt, _ in joining if prompt.row], error)
 
     def _spare_tokens(self) -> int:
         """How many prompt tokens the next pass may read; few if a row streams that was there before a prompt came.
@@ -217,7 +234,7 @@ class DecodeLoop:
             return
         for row, (prompt, logits) in zip(rows, through, strict=True):
             if prompt.scored:
-                row.sink(prompt.scores)
+                row.tell(prompt.scores)
             if row.request.prove:
                 of_base = functools.partial(self._of_base, row.request.ids)
                 row.logit_difference = self.references.difference(row.request.ids, logits, of_base)
@@ -238,7 +255,10 @@ class DecodeLoop:
         return self._computed(lambda: self.passes.read([(prompt, len(ids))]), len(ids))[0][0]
 
     def _advance(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
-        """Draw a token for each row from its logits; a row whose logits are not numbers fails alone."""
+        """Draw a token for each row from its logits.
+
+        A row whose logits are not numbers, or whose own part in this raises, fails alone.
+        """
         most = max(row.request.likeliest for row in rows)
         likely = likeliest(logits, most) if most else [()] * len(rows)  # before masks are laid over the logits
         told = any(row.request.logprobs for row in rows)
@@ -246,8 +266,11 @@ class DecodeLoop:
         for row, token, logprob, others in zip(rows, tokens, logprobs, likely, strict=True):
             if math.isnan(logprob):
                 row.fail(Problem("The model's output is not a number (NaN): its weights are damaged or overflow."))
-            else:
-                row.accept(token, logprob, others)
+            elif not row.over.is_set():  # its mask may have failed
+                try:
+                    row.accept(token, logprob, others)
+                except Exception as error:
+                    row.fail(error)
 
     def _drop(self, indices: Sequence[int]) -> None:
         """Take rows out; the cache moves its last row into each gap, and so does the list."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import queue
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from engine.acting.local_tools import marks, prepared, with_calls
 from engine.catalog import Model
 from engine.lanes import Lane
 from engine.messages import Begin, End, Message, Sampling, encodable
-from engine.pool import Base, pool
+from engine.pool import Base, Stopped, pool
 from engine.prompts import style as style_named
 from engine.respond import Event
 from engine.rows import Request, Row
@@ -34,6 +35,7 @@ class LocalResponder:
         self.model, self.style, self.describe_tools = model, style, describe_tools
         self.loose: str | None = None  # why replies were not held to the schema while they were written
         self._rows: set[Row] = set()
+        self._replies: set[threading.Event] = set()  # one for each reply in progress, set when it is to end
         self._schema: dict[str, Any] | None = None
 
     def shaped(self, form: dict) -> LocalResponder:
@@ -43,16 +45,23 @@ class LocalResponder:
         return held
 
     def reply(self, messages: Sequence[Message], sampling: Sampling, tools: Sequence[dict] = ()) -> Generator[Event]:
-        """See Responder.reply. Loads the base if it is not in memory."""
-        with pool().hold(self.model) as base:
-            asked, style, native = self._prepared(base, messages, tools)
-            loop, request = placed(base, self.model, style, asked, sampling, native)
-            if not tools:
-                yield from self._stream(loop, self._held(loop, request))
-            else:
-                marked = replace(request, marks=marks(loop.tokenizer))
-                with closing(self._stream(loop, marked)) as events:
-                    yield from with_calls(events, tools)
+        """See Responder.reply. Loads the base if it is not in memory; a stop while it does ends the reply at once."""
+        stopped = threading.Event()
+        self._replies.add(stopped)
+        try:
+            with pool().hold(self.model, stopped=stopped.is_set) as base:
+                asked, style, native = self._prepared(base, messages, tools)
+                loop, request = placed(base, self.model, style, asked, sampling, native)
+                if not tools:
+                    yield from self._stream(loop, self._held(loop, request), stopped)
+                else:
+                    marked = replace(request, marks=marks(loop.tokenizer))
+                    with contextlib.closing(self._stream(loop, marked, stopped)) as events:
+                        yield from with_calls(events, tools)
+        except Stopped:
+            yield End("stopped")
+        finally:
+            self._replies.discard(stopped)
 
     def fits(self, messages: Sequence[Message], sampling: Sampling, tools: Sequence[dict] = ()) -> bool:
         """Whether the model can read these messages whole and still answer. Loads the base if need be."""
@@ -63,6 +72,8 @@ class LocalResponder:
 
     def stop(self) -> None:
         """End every reply in progress; any thread may call."""
+        for stopped in tuple(self._replies):
+            stopped.set()
         for row in tuple(self._rows):
             row.stop()
 
@@ -82,11 +93,13 @@ class LocalResponder:
         self.loose = loop.grammars.problem
         return replace(request, grammar=grammar)
 
-    def _stream(self, loop: DecodeLoop, request: Request) -> Generator[Event]:
-        """The events of one row."""
+    def _stream(self, loop: DecodeLoop, request: Request, stopped: threading.Event) -> Generator[Event]:
+        """The events of one row, which `stopped` ends before it begins."""
         events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         row = loop.submit([request], [events.put])[0]
         self._rows.add(row)
+        if stopped.is_set():
+            row.stop()
         try:
             while not isinstance(event := events.get(), End):
                 if isinstance(event, Exception):
@@ -123,10 +136,12 @@ def run_lanes(
     messages: Mapping[int, Sequence[Message]],
     tell: Tell,
     started: Callable[[int, Row], None],
+    stopped: Callable[[int], bool],
 ) -> None:
     """Answer lanes of one base: rows submitted together, so that they share every step; returns at their end.
 
-    `tell` gets each lane's events, or what it waits for, or the exception that is its alone.
+    `tell` gets each lane's events, or what it waits for, or the exception that is its alone. Lanes that were stopped
+    while the base or an adapter loads are not waited for. An adapter that takes long to load holds up no other lane.
     """
     first = next(iter(lanes.values()))
 
@@ -134,18 +149,40 @@ def run_lanes(
         for i in lanes:
             tell(i, what)
 
-    with pool().hold(first.model, tell_all) as base:
-        rows = submit(base, lanes, messages, tell)
-        for i, row in rows.items():
-            started(i, row)
+    def all_stopped() -> bool:
+        return all(stopped(i) for i in lanes)
+
+    with contextlib.suppress(Stopped), pool().hold(first.model, tell_all, all_stopped) as base:
+        rows: dict[int, Row] = {}
+        for group in groups(base, lanes, tell):
+            wanted = {i: lanes[i] for i in group if not stopped(i)}
+            submitted = submit(base, wanted, messages, tell)
+            for i, row in submitted.items():
+                started(i, row)
+            rows |= submitted
         for row in rows.values():
             row.over.wait()
+
+
+def groups(base: Base, lanes: Mapping[int, Lane], tell: Tell) -> Iterator[list[int]]:
+    """Lanes that begin together: all whose adapters are at hand, then each other one, which is told to wait."""
+    ready: list[int] = []
+    slow: list[int] = []
+    for i, lane in lanes.items():
+        try:
+            (ready if base.at_hand(lane.model) else slow).append(i)
+        except Exception as error:
+            tell(i, error)
+    yield ready
+    for i in slow:
+        tell(i, "loading the adapter")
+    yield from ([i] for i in slow)
 
 
 def submit(
     base: Base, lanes: Mapping[int, Lane], messages: Mapping[int, Sequence[Message]], tell: Tell
 ) -> dict[int, Row]:
-    """Put all lanes of a base into their loops; a lane that cannot be placed fails alone."""
+    """Put lanes of a base into their loops; a lane that cannot be placed fails alone."""
     by_loop: dict[DecodeLoop, list[tuple[int, Request]]] = {}
     for i, lane in lanes.items():
         try:

@@ -1,4 +1,4 @@
-"""The bases in memory under a budget: loaded one at a time, pinned while in use, least recently used out first."""
+"""The bases in memory under a budget: built one at a time, pinned while in use, least recently used out first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,21 @@ from engine.catalog import Model, all_models
 from engine.decode import DecodeLoop
 from engine.errors import Problem
 from engine.messages import Begin, Sampling
-from engine.models.footprint import held
+from engine.models.footprint import compute_bytes, held, needs
+from engine.models.sources import Folder, weight_files
 from engine.rows import Request
 from engine.settings import settings
-from engine.weights import load
+from engine.weights import build, fetch
 
 log = logging.getLogger(__name__)
 Key = tuple[str, str | None, str]
 LONGEST_CONTEXT = 32_768  # tokens; a bound on the cache of a single row
+LOOK = 0.05  # seconds between two looks at whether somebody still waits
+Place = tuple[DecodeLoop, Adapter | None]
+
+
+class Stopped(Exception):
+    """Whoever wanted a base was stopped while it was fetched or waited for its turn."""
 
 
 class Base:
@@ -41,19 +49,29 @@ class Base:
         self.loop = DecodeLoop(network, tokenizer, self.context)
         self.pins = 0
         self.used = 0
-        self._adapters: dict[str, tuple[DecodeLoop, Adapter | None]] = {}
-        self._lock = threading.Lock()
+        self._adapters: dict[str, Place] = {}
+        self._reading, self._wrapping = threading.Lock(), threading.Lock()
 
-    def place(self, model: Model) -> tuple[DecodeLoop, Adapter | None]:
+    def place(self, model: Model) -> Place:
         """Where rows of this model run and with which adapter. Raises Problem when the adapter does not fit."""
+        return self.at_hand(model) or self._alone(model)
+
+    def at_hand(self, model: Model) -> Place | None:
+        """The same where it takes no more than reading a file; None where PEFT must wrap the base first."""
         if model.adapter is None:
             return self.loop, None
-        with self._lock:
-            key = f"{model.adapter}@{model.adapter_hash}"
-            if key not in self._adapters:
-                adapter = read_adapter(model.adapter, self.network, self.network.dtype)
-                loop = self.loop if adapter else alone_loop(self, model.adapter)
-                self._adapters[key] = (loop, adapter)
+        with self._reading:
+            key = adapter_key(model)
+            if key not in self._adapters and (adapter := read_adapter(model.adapter, self.network, self.network.dtype)):
+                self._adapters[key] = (self.loop, adapter)
+            return self._adapters.get(key)
+
+    def _alone(self, model: Model) -> Place:
+        """A batch of its own for an adapter that is more than LoRA on linear layers; one is wrapped at a time."""
+        with self._wrapping:
+            key = adapter_key(model)
+            if key not in self._adapters and model.adapter:
+                self._adapters[key] = (alone_loop(self, model.adapter), None)
             return self._adapters[key]
 
     def close(self) -> None:
@@ -62,25 +80,44 @@ class Base:
             loop.close()
 
 
-class Pool:
-    """Bases by (base, revision, precision). Every use is a `hold`; what nobody holds may be thrown out."""
+def adapter_key(model: Model) -> str:
+    """What tells the adapters of a base apart."""
+    return f"{model.adapter}@{model.adapter_hash}"
 
-    def __init__(self, budget: int, loader: Callable[[Model], tuple[Any, Any]] = load):
-        self.budget, self.loader = budget, loader
+
+class Pool:
+    """Bases by (base, revision, precision). Every use is a `hold`; what nobody holds may be thrown out.
+
+    `fetcher` brings a base's files and takes as long as the network does, many at once; `loader` builds it from them,
+    one at a time.
+    """
+
+    def __init__(
+        self,
+        budget: int,
+        loader: Callable[[Model], tuple[Any, Any]] = build,
+        fetcher: Callable[[Model], Path] = fetch,
+    ):
+        self.budget, self.loader, self.fetcher = budget, loader, fetcher
         self._bases: dict[Key, Base] = {}
+        self._fetches: dict[tuple[str, str | None], Future[Path]] = {}
         self._lock = threading.Lock()
-        self._loading = threading.Lock()
+        self._building = threading.Lock()
         self._clock = itertools.count(1)
 
     @contextlib.contextmanager
-    def hold(self, model: Model, tell: Callable[[str], None] = lambda what: None) -> Iterator[Base]:
-        """The base of a model, kept in memory inside the `with`; `tell` hears what one is waiting for."""
+    def hold(
+        self,
+        model: Model,
+        tell: Callable[[str], None] = lambda what: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Base]:
+        """The base of a model, kept in memory inside the `with`; `tell` hears what one is waiting for.
+
+        Raises Stopped, instead of waiting on, once `stopped` says that nobody wants the base any more.
+        """
         key = (model.base, model.revision, model.precision)
-        base = self._pinned(key)
-        if base is None:
-            tell("loading the weights" if not self._loading.locked() else "waiting for another model to load")
-            with self._loading:
-                base = self._pinned(key) or self._load(key, model)
+        base = self._pinned(key) or self._brought(key, model, tell, stopped)
         try:
             yield base
         finally:
@@ -122,8 +159,46 @@ class Pool:
                 base.used = next(self._clock)
             return base
 
-    def _load(self, key: Key, model: Model) -> Base:
-        self._make_room(model.name, weights_bytes(model))
+    def _brought(self, key: Key, model: Model, tell: Callable[[str], None], stopped: Callable[[], bool]) -> Base:
+        """Bring a base into memory, or find that somebody else just did; pinned."""
+        if not Path(model.base).is_dir():
+            tell("fetching the files")
+        folder = self._fetched(model, stopped)
+        if self._building.locked():
+            tell("waiting for another model to load")
+        with turn(self._building, stopped):
+            if base := self._pinned(key):
+                return base
+            tell("loading the weights")
+            return self._load(key, model, folder)
+
+    def _fetched(self, model: Model, stopped: Callable[[], bool]) -> Path:
+        """The folder of a base's files, which come in a thread of their own, once however many ask.
+
+        Who is stopped leaves; the files come all the same, and are there when they are asked for again.
+        """
+        place = (model.base, model.revision)
+        with self._lock:
+            files = self._fetches.get(place)
+            if files is None:
+                files = self._fetches[place] = Future()
+                threading.Thread(target=self._fetch, args=(model, files), daemon=True, name="fetch").start()
+        while not files.done():
+            heed(stopped)
+            wait([files], LOOK)
+        return files.result()
+
+    def _fetch(self, model: Model, files: Future[Path]) -> None:
+        try:
+            files.set_result(self.fetcher(model))
+        except Exception as error:  # whatever it is, those who wait raise it
+            files.set_exception(error)
+        finally:
+            with self._lock:
+                del self._fetches[model.base, model.revision]
+
+    def _load(self, key: Key, model: Model, folder: Path) -> Base:
+        self._make_room(model.name, weights_bytes(model, folder))
         base = Base(*self.loader(model))
         base.pins, base.used = 1, next(self._clock)
         with self._lock:
@@ -148,12 +223,28 @@ class Pool:
                 )
 
 
-def weights_bytes(model: Model) -> int:
-    """Bytes that a local base will take in memory, from its files' sizes; 0 for a Hub id (not known before)."""
-    folder = Path(model.base)
-    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
-    # stored mostly as 16 bits a weight; NF4 with double quantization takes about 0.52 bytes, plus the embeddings
-    return int(stored * {"fp32": 2.0, "int8": 0.6, "nf4": 0.4}.get(model.precision, 1.0))
+def weights_bytes(model: Model, folder: Path) -> int:
+    """Bytes that a base will take in memory, reckoned from the heads of its files and what this machine computes in."""
+    source = Folder(folder)
+    return needs(source.header(weight_files(source)), compute_bytes()).get(model.precision, 0)
+
+
+@contextlib.contextmanager
+def turn(lock: threading.Lock, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Hold a lock once it is free. Raises Stopped when nobody wants it any more."""
+    while not lock.acquire(timeout=LOOK):
+        heed(stopped)
+    try:
+        heed(stopped)
+        yield
+    finally:
+        lock.release()
+
+
+def heed(stopped: Callable[[], bool]) -> None:
+    """Raise Stopped if it is so."""
+    if stopped():
+        raise Stopped
 
 
 @functools.cache

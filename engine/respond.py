@@ -57,7 +57,11 @@ class FollowsUp(Passages, Protocol):
 
 @dataclass
 class Generation:
-    """One reply as it grows: iterate it for pieces, read the rest afterwards. Times are monotonic seconds."""
+    """One reply as it grows: iterate it for pieces, read the rest afterwards. Times are monotonic seconds.
+
+    Iterating reads the clock when an event is asked for, so a slow reader measures itself along with the model. Who
+    takes events later than they happen gives `take` the time at which they did, as engine.compare does.
+    """
 
     events: Iterator[Event]
     text: str = ""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import torch
 
 from engine.detokenize import TextStream
 from engine.errors import Problem
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from engine.decode import DecodeLoop
     from engine.grammar import Grammar
 
+log = logging.getLogger(__name__)
 TOO_COMPLEX = "The schema became too complex to follow in the middle of the reply. Make it simpler."
 Sink = Callable[[Event | Exception], None]
 
@@ -45,12 +49,16 @@ class Request:
 
 
 class Row:
-    """One reply being decoded. Events go to `sink`, called in the loop's thread; it must not block."""
+    """One reply being decoded. Events go to `sink`, called in the loop's thread; it must not block.
+
+    What is a row's own (grammar, text, stop strings, sink) and raises ends that row, and nothing that decodes beside
+    it: the loop hands what `accept` raises to `fail`, and nothing else here raises.
+    """
 
     def __init__(self, request: Request, sink: Sink, loop: DecodeLoop):
         self.request, self.sink, self.loop = request, sink, loop
         self.held = request.grammar.begin() if request.grammar else None
-        self.draw = Draw(request.sampling, mask=self.held.mask if self.held else None)
+        self.draw = Draw(request.sampling, mask=self._mask if self.held else None)
         if request.sampling.repetition_penalty != 1:
             self.draw.seen.update(request.ids)
         self.stream = TextStream(loop.tokenizer, request.ids, request.sampling.stop, request.marks)
@@ -90,21 +98,42 @@ class Row:
             return self.finish("length")
         return False
 
+    def tell(self, event: Event) -> None:
+        """Hand an event to the row's reader."""
+        try:
+            self.sink(event)
+        except Exception as error:
+            self.fail(error)
+
     def finish(self, reason: Reason) -> bool:
         """Send what is left and the End; always true."""
         if not self.over.is_set():
-            self._send(self.stream.flush(), last=True)
-            usage = Usage(len(self.request.ids), self.draw.position - self.ended)
-            self.sink(End(reason, usage, self.logit_difference))
+            try:
+                self._send(self.stream.flush(), last=True)
+                usage = Usage(len(self.request.ids), self.draw.position - self.ended)
+                self.sink(End(reason, usage, self.logit_difference))
+            except Exception as error:
+                return self.fail(error)
             self.over.set()
         return True
 
     def fail(self, error: Exception) -> bool:
         """End the row with an error instead of an End; always true."""
         if not self.over.is_set():
-            self.sink(error)
+            try:
+                self.sink(error)
+            except Exception:  # then nobody hears of it but the log
+                log.exception("a row ended with an error that its sink did not take: %s", error)
             self.over.set()
         return True
+
+    def _mask(self) -> torch.Tensor:
+        """What the grammar allows next; all tokens once it failed, and the row with it."""
+        try:
+            return self.held.mask()  # type: ignore[union-attr]
+        except Exception as error:
+            self.fail(error)
+            return torch.zeros(len(self.loop.tokenizer))
 
     def _told(self, token: int, logprob: float, likeliest: Likely) -> None:
         self._ids.append(token)

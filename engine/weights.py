@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.adapters import read_config
 from engine.catalog import Model
@@ -13,7 +13,11 @@ from engine.errors import Problem
 from engine.loading import ONE_AT_A_TIME
 from engine.models import checks
 from engine.models.footprint import TOY_PARAMETERS
+from engine.models.sources import Folder, weight_files
 from engine.settings import ROOT, settings
+
+if TYPE_CHECKING:
+    from engine.models.report import Report
 
 log = logging.getLogger(__name__)
 QUANTIZED = frozenset({"int8", "nf4"})
@@ -48,17 +52,34 @@ def look_at(folder: Path) -> None:
         raise Problem(wrong)
 
 
-def look_on_hub(model: Model) -> list[str]:
-    """The files of a Hub id to fetch. Raises Problem when a look at it speaks against it.
+def fetch(model: Model) -> Path:
+    """The folder with a base's files: its own, or the Hub's cache, to which they are brought. Raises Problem in words.
 
-    Where nobody can be asked there are none: a copy in the Hub's own cache may still do; loading tells what is missing.
+    Takes as long as the network does, and holds nobody up. Where the Hub cannot be asked, a copy in its cache will do.
     """
+    from huggingface_hub import snapshot_download
+
     from engine.models.look import look
 
+    folder = Path(model.base)
+    if folder.is_dir():
+        look_at(folder)
+        return folder
     try:
         found = look(model.base, model.revision)
-    except Problem:
-        return []
+    except Problem as trouble:
+        if copy := cached(model):
+            return copy
+        raise explained(model, trouble) from trouble
+    wanted = usable_files(model, found)
+    try:
+        return Path(snapshot_download(model.base, allow_patterns=wanted, **hub_options(model)))
+    except Exception as error:
+        raise explained(model, error) from error
+
+
+def usable_files(model: Model, found: Report) -> list[str]:
+    """The files of a Hub id to fetch. Raises Problem when the look at it speaks against it."""
     if found.kind == "adapter":
         raise Problem(f"{model.base} is an adapter. Add it on the Models tab, where it is attached to its base.")
     if not found.usable:
@@ -66,29 +87,45 @@ def look_on_hub(model: Model) -> list[str]:
     return [file.name for file in found.files]
 
 
-def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
-    """(transformers model in eval mode, tokenizer) of `model.base`. Raises Problem in words.
+def cached(model: Model) -> Path | None:
+    """The copy of a Hub id in the Hub's own cache; None where there is none, or only a part of one."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    Hub ids go to the Hub with the settings' token; folders are looked at first. One model is built at a time, while
-    others may be fetched. `compute` is the torch dtype that 4-bit layers compute in; None takes what is fast here.
+    options = {"local_files_only": True} | hub_options(model)
+    try:
+        folder = Path(snapshot_download(model.base, allow_patterns=["config.json"], **options))
+        return folder if weight_files(Folder(folder)) else None
+    except (HFValidationError, LocalEntryNotFoundError, Problem):
+        return None
+
+
+def hub_options(model: Model) -> dict[str, Any]:
+    """Which revision the Hub is asked for, and with the settings' token alone."""
+    return {"revision": model.revision, "token": settings().hub_token or False}
+
+
+def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
+    """(transformers model in eval mode, tokenizer) of `model.base`: fetched, then built. Raises Problem in words."""
+    fetch(model)
+    return build(model, compute)
+
+
+def build(model: Model, compute: Any = None) -> tuple[Any, Any]:
+    """(transformers model in eval mode, tokenizer) of a base whose files were fetched. Raises Problem in words.
+
+    The network is not used. One model is built at a time, while others may be fetched. `compute` is the torch dtype
+    that 4-bit layers compute in; None takes what is fast here.
     """
     import torch
-    from huggingface_hub import snapshot_download
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    source: dict[str, Any] = {}
-    wanted: list[str] = []
-    if Path(model.base).is_dir():
-        look_at(Path(model.base))
-    else:
-        wanted = look_on_hub(model)
-        source = {"revision": model.revision, "token": settings().hub_token or False}
-    options = {"trust_remote_code": False} | source
+    options: dict[str, Any] = {"trust_remote_code": False}
+    if not Path(model.base).is_dir():
+        options |= {"local_files_only": True} | hub_options(model)
     try:
-        if wanted:
-            snapshot_download(model.base, allow_patterns=wanted, **source)
         tokenizer = AutoTokenizer.from_pretrained(model.base, **options)
         with ONE_AT_A_TIME:
             network: Any = AutoModelForCausalLM.from_pretrained(
@@ -136,10 +173,17 @@ def precision_options(precision: str, compute: Any = None) -> dict[str, Any]:
 
 
 def fast_bf16() -> bool:
-    """Whether this machine computes bf16 natively; elsewhere on a processor it is a hundred times slower."""
+    """Whether what models run on here, the GPU or else the processor, computes bf16 natively.
+
+    A processor that does not is a hundred times slower. GPUs before compute capability 8, such as the T4, only
+    emulate it: there, as on such a processor, it is fp32 instead. fp16 would be faster on them, but all that reckons
+    memory, trains or decodes here knows 16 bits as bf16 only, and many models overflow in fp16.
+    """
     import torch
 
-    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def best_dtype(network: Any) -> Any:

@@ -15,6 +15,7 @@ from engine.errors import Problem
 from engine.messages import Message, Sampling
 from engine.settings import ROOT
 from tests.engine.rows import network, save_adapter
+from tests.fake_openai import FakeOpenAI, words
 from tests.tiny import make_tiny_llama
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
@@ -194,3 +195,34 @@ def test_the_command_line_prints_one_object_a_lane(models: dict[str, Model]) -> 
 def test_the_adapter_folder_is_hashed_by_its_weights(models: dict[str, Model]) -> None:
     assert Path(models["one"].adapter).is_dir()
     assert models["one"].adapter_hash != models["two"].adapter_hash
+
+
+def drained_slowly(comparison: Comparison, beat: float) -> LaneResult:
+    """The result of a comparison of one lane whose reader sleeps before every look."""
+    events: list[object] = []
+    while not comparison.done:
+        time.sleep(beat)
+        events += comparison.take(0)
+    return next(event.result for event in events if isinstance(event, LaneEnded))
+
+
+def test_a_slow_reader_sees_the_true_figures_of_a_fast_lane(models: dict[str, Model], empty_pool: object) -> None:
+    with empty_pool.hold(models["base"]):
+        began = time.perf_counter()
+        comparison = Comparison(lanes(models, "base"), "The cat")
+        while 0 not in comparison._working:
+            time.sleep(0.001)
+        assert comparison._working[0].over.wait(30)
+        over = time.perf_counter() - began
+        result = drained_slowly(comparison, 0.5)
+    assert result.tokens == 24 and result.first_token_seconds < result.seconds <= over
+    assert result.seconds - result.first_token_seconds > 0.001, "23 steps take longer than a look into the inbox"
+    assert result.tokens_per_second == pytest.approx(23 / (result.seconds - result.first_token_seconds))
+
+
+def test_a_slow_reader_sees_the_true_figures_of_a_hosted_lane() -> None:
+    with FakeOpenAI(words("a", "b", "c", gap=0.15, counts=(3, 3))) as server:
+        hosted = Model(name="far", base="m", endpoint=server.url)
+        result = drained_slowly(Comparison([Lane(hosted)], "Hi"), 1.5)
+    assert result.text == "abc" and result.seconds - result.first_token_seconds > 0.28
+    assert result.tokens_per_second < 2 / 0.28

@@ -1,15 +1,17 @@
 """The decode loop against transformers' own generate: rows come and go and change nothing for one another."""
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from engine.decode import READING, DecodeLoop
+from engine.decode import READING, DecodeLoop, on_one_thread
 from engine.errors import Problem
 from engine.messages import Begin, Piece
 from tests.engine.rows import ARCHITECTURES, TOKENIZER, VOCABULARY, end, greedy, network, request, run, tokens
@@ -140,6 +142,50 @@ def test_a_failing_pass_fails_its_rows_and_the_loop_lives_on(monkeypatch: pytest
     assert len(tokens(run(loop, [request(prompts()[0], max_tokens=5)])[0])) == 5
 
 
+class Faulty:
+    """A part of one row that raises after so many uses."""
+
+    def __init__(self, good: float = 2) -> None:
+        self.uses, self.good = 0, good
+
+    def use(self, *given: Any) -> torch.Tensor:
+        self.uses += 1
+        if self.uses > self.good:
+            raise ValueError("broken")
+        return torch.zeros(VOCABULARY)
+
+    def push(self, token: int) -> str:
+        return "" if self.use().sum() else "a"
+
+
+@pytest.mark.parametrize("part", ["sink", "mask", "accept", "text"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_row_whose_own_part_raises_fails_alone(loop: DecodeLoop, part: str, temperature: float) -> None:
+    usual = {"temperature": temperature, "max_tokens": 12}
+    asked = [request(prompts()[i], seed=i, **usual) for i in range(3)]
+    expected = [tokens(run(loop, [one])[0]) for one in asked]
+    faulty, events = Faulty(), [[], [], []]
+
+    def sink(event: Any) -> None:
+        events[1].append(event)
+        if part == "sink":
+            faulty.use()
+
+    with loop._changed:  # holds the loop back until the row is as it is to be
+        rows = loop.submit(asked, [events[0].append, sink, events[2].append])
+        if part in ("mask", "accept"):
+            good = Faulty(math.inf)
+            mask, take = (faulty, good) if part == "mask" else (good, faulty)
+            rows[1].held = SimpleNamespace(mask=mask.use, take=lambda token: take.use() is not None, complete=False)
+            rows[1].draw.mask = rows[1]._mask
+        if part == "text":
+            rows[1].stream.push = faulty.push
+    assert all(row.over.wait(30) for row in rows)
+    assert [tokens(events[i]) for i in (0, 2)] == [expected[0], expected[2]]
+    assert isinstance(events[1][-1], ValueError) and len(events[1]) < 12
+    assert tokens(run(loop, [asked[1]])[0]) == expected[1], "the loop does not live on"
+
+
 def test_an_empty_prompt_fails_in_words_and_only_that_row(loop: DecodeLoop) -> None:
     empty, good = run(loop, [request([]), request([5, 6], max_tokens=10)])
     assert isinstance(empty[-1], Problem) and "empty" in str(empty[-1])
@@ -183,6 +229,7 @@ def test_a_closed_loop_ends_its_rows_and_takes_no_more() -> None:
 def test_little_work_is_done_by_one_thread_and_much_by_all(loop: DecodeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = torch.get_num_threads()
     torch.set_num_threads(2)
+    monkeypatch.setattr("engine.decode.settings", lambda: SimpleNamespace(threads=2))
     seen: dict[str, list[int]] = {"step": [], "read": []}
     assert loop.layer_size == pytest.approx((4 * 64 * 64 - 2 * 64 * 32 + 3 * 64 * 128) / 7)
     monkeypatch.setattr("engine.decode.ONE_THREAD", loop.layer_size * (READING + 20))
@@ -198,5 +245,22 @@ def test_little_work_is_done_by_one_thread_and_much_by_all(loop: DecodeLoop, mon
         run(loop, [request(prompts()[4] * 4, max_tokens=3)], [0])
         assert set(seen["step"]) == {1} and seen["read"] == [1, 2]
         assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(usual)
+
+
+def test_a_loop_that_begins_while_another_computes_with_one_thread_has_all_its_own(
+    loop: DecodeLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    monkeypatch.setattr("engine.decode.settings", lambda: SimpleNamespace(threads=2))
+    real = loop.passes.read
+    monkeypatch.setattr("engine.decode.ONE_THREAD", 0)
+    monkeypatch.setattr(loop.passes, "read", lambda *given: seen.append(torch.get_num_threads()) or real(*given))
+    try:
+        with on_one_thread():
+            run(loop, [request(prompts()[0], max_tokens=2)])
+        assert seen == [2]
     finally:
         torch.set_num_threads(usual)

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from engine.catalog import Model
 from engine.decode import DecodeLoop
+from engine.errors import Problem
 from engine.lean import FAMILIES, lean
 from engine.messages import Piece
 from engine.pool import Base
@@ -138,8 +140,6 @@ def test_a_packed_network_gives_the_plain_networks_logits(tied: bool) -> None:
 
 @pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
 def test_a_packed_base_gives_its_weights_back_to_an_adapter_that_needs_them(tmp_path: Any) -> None:
-    from engine.catalog import Model
-
     model = network("Llama").to(torch.bfloat16)
     reference = whole(model, PROMPTS[1]).float()
     save_adapter(model, tmp_path / "dora", r=4, target_modules=["q_proj", "v_proj"], use_dora=True)
@@ -153,3 +153,41 @@ def test_a_packed_base_gives_its_weights_back_to_an_adapter_that_needs_them(tmp_
     assert torch.equal(whole(model, PROMPTS[1]).float(), reference)
     assert len(tokens(run(base.loop, [request(PROMPTS[1], max_tokens=3)])[0])) == 3
     base.close()
+
+
+@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+def test_a_packed_base_decodes_on_after_an_adapter_that_did_not_fit(tmp_path: Any) -> None:
+    base = Base(network("Llama").to(torch.bfloat16), TOKENIZER)
+    base.loop.stop_tokens = frozenset()
+    before = tokens(run(base.loop, [request(PROMPTS[1], max_tokens=5)])[0])
+    misfit(base, tmp_path)
+    assert all(product.packed is not None for product in base.loop.lean.blocks[0].products())
+    assert tokens(run(base.loop, [request(PROMPTS[1], max_tokens=5)])[0]) == before
+    base.close()
+
+
+def test_weights_are_packed_again_when_an_adapter_did_not_fit(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pack(product: Product) -> None:
+        """As where oneDNN has bf16, in the plain order."""
+        product.packed, product.weight = product.weight, product.weight.new_empty(0)
+        for layer in product.layers:
+            layer.weight.data = layer.weight.new_empty(0)
+
+    monkeypatch.setattr("engine.lean.packs", lambda dtype, device: True)
+    monkeypatch.setattr(Product, "pack", pack)
+    base = Base(network("Llama", tie_word_embeddings=False), TOKENIZER)
+    layers = [layer for product in base.loop.lean.packable for layer in product.layers]
+    misfit(base, tmp_path)
+    assert not any(layer.weight.numel() for layer in layers), "the base was left in its slow layout"
+    save_adapter(network("Llama"), tmp_path / "dora", r=4, target_modules=["q_proj"], use_dora=True)
+    base.place(Model(name="dora", base="b", adapter=tmp_path / "dora"))
+    misfit(base, tmp_path)
+    assert all(layer.weight.numel() for layer in layers), "another adapter uses the weights in their plain layout"
+    base.close()
+
+
+def misfit(base: Base, folder: Any) -> None:
+    """Try an adapter of a wider base that PEFT must refuse."""
+    save_adapter(network(hidden_size=128), folder / "wide", r=4, target_modules=["q_proj"], use_dora=True)
+    with pytest.raises(Problem, match="does not fit this base"):
+        base.place(Model(name="wide", base="b", adapter=folder / "wide"))

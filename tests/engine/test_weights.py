@@ -11,7 +11,7 @@ import torch
 
 from engine.catalog import Model, find
 from engine.errors import Problem
-from engine.weights import adapter_base, load, look_at
+from engine.weights import adapter_base, best_dtype, fast_bf16, load, look_at, precision_options
 from tests.tiny import make_tiny_llama
 
 
@@ -164,3 +164,20 @@ def test_quantized_and_recurrent_folders_are_refused_when_they_are_loaded_too(tm
     refused(folder, "m is a GPTQ model")
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     refused(folder, "recurrent state")
+
+
+@pytest.mark.parametrize("major", [7, 8])
+def test_bf16_is_automatic_only_on_a_gpu_that_computes_it_itself(monkeypatch: pytest.MonkeyPatch, major: int) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return including_emulation or major >= 8
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr("engine.weights.TOY_PARAMETERS", 0)
+    wanted = torch.bfloat16 if major >= 8 else torch.float32
+    assert fast_bf16() == (major >= 8)
+    assert best_dtype(torch.nn.Linear(2, 2)) == wanted
+    assert precision_options("nf4")["quantization_config"].bnb_4bit_compute_dtype == wanted
+    monkeypatch.setattr("engine.weights.TOY_PARAMETERS", 100)
+    assert best_dtype(torch.nn.Linear(2, 2)) == torch.float32
