@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from engine.catalog import all_models, find
 from engine.compare import CompareEvent, Comparison, Lane, LaneEnded, LaneResult, Note
 from engine.errors import Problem
+from engine.lanes import common_style
 from engine.messages import Sampling
 from engine.prompts import styles
 
@@ -29,7 +30,11 @@ def add_options(options: argparse.ArgumentParser) -> None:
     default = Sampling()
     options.add_argument("--prompt", required=True, help="what every lane is asked")
     options.add_argument("--lane", action="append", metavar="MODEL", help="a model's name, folder or Hub id; repeat")
-    options.add_argument("--style", choices=list(styles()), help="prompt style of all lanes")
+    options.add_argument(
+        "--style",
+        choices=list(styles()),
+        help="prompt style of all lanes; without it, that of the first lane that has one of its own",
+    )
     options.add_argument("--system", default="", help="system prompt of all lanes")
     options.add_argument("--max-new-tokens", type=int, default=default.max_tokens)
     options.add_argument("--temperature", type=float, default=default.temperature)
@@ -44,7 +49,7 @@ def add_options(options: argparse.ArgumentParser) -> None:
 def lanes_from(args: argparse.Namespace) -> list[Lane]:
     """One lane for each --lane; without any, the first two models of the catalogue. Raises Problem."""
     models = [find(name) for name in args.lane or [model.name for model in all_models()[:2]]]
-    style = args.style or models[0].style or "plain"
+    style = args.style or common_style(models)
     sampling = Sampling(
         temperature=args.temperature,
         top_p=args.top_p,

@@ -150,27 +150,59 @@ def by_base(lanes: Sequence[Lane]) -> list[list[int]]:
     return list(groups.values())
 
 
-def notes(lanes: Sequence[Lane]) -> list[str]:
-    """A warning for every set of local lanes that are in fact the same weights asked in the same way."""
+def common_style(models: Sequence[Model]) -> str:
+    """The style that lanes of these models share where nobody chose one: that of the first that has one of its own."""
+    return next((model.style for model in models if model.style), "plain")
+
+
+def notes(lanes: Sequence[Lane | None], messages: Sequence[Sequence[Message]] = ()) -> list[str]:
+    """A sentence for every set of local lanes that are in fact the same weights.
+
+    None stands for a lane that is not asked. messages[i] is the conversation that lane i reads; without them all
+    read the same.
+    """
+    found = []
+    for numbers in same_weights(lanes):
+        *first, last = (str(i + 1) for i in numbers)
+        asked = {(way(lane), tuple(messages[i]) if messages else ()) for i in numbers if (lane := lanes[i])}
+        how = "asked in different ways" if len(asked) > 1 else "asked in the same way: their answers must be equal"
+        found.append(f"Lanes {', '.join(first)} and {last} are the same weights, {how}.")
+    return found
+
+
+def same_weights(lanes: Sequence[Lane | None]) -> list[list[int]]:
+    """The indices of every set of two or more local lanes that answer from equal weights."""
     same: dict[tuple, list[int]] = {}
     for i, lane in enumerate(lanes):
-        model = lane.model
-        if model.endpoint or (model.adapter and not (model.adapter / "adapter_model.safetensors").is_file()):
+        model = lane.model if lane else None
+        if model is None or model.endpoint:
             continue
-        key = (model.base, model.revision, model.precision, model.adapter_hash)
-        same.setdefault(key, []).append(i)
-    found = []
-    for lanes_of_it in same.values():
-        if len(lanes_of_it) > 1:
-            *first, last = (str(i + 1) for i in lanes_of_it)
-            numbers = f"{', '.join(first)} and {last}"
-            asked = {way(lanes[i]) for i in lanes_of_it}
-            how = "asked in different ways" if len(asked) > 1 else "asked in the same way: their answers must be equal"
-            found.append(f"Lanes {numbers} are the same weights, {how}.")
-    return found
+        if model.adapter is None or (model.adapter / "adapter_model.safetensors").is_file():
+            others = {each.model.precision for each in lanes if each and each.model.base == model.base}
+            precision = model.precision if len(others) == 1 else comes_to(model)
+            same.setdefault((model.base, model.revision, precision, model.adapter_hash), []).append(i)
+    return [alike for alike in same.values() if len(alike) > 1]
+
+
+def comes_to(model: Model) -> str:
+    """The precision that a model is computed in here; "auto" stays where that shows only once it is loaded."""
+    from engine.models.footprint import TOY_PARAMETERS
+    from engine.teaching.shape import count_parameters
+
+    if model.precision != "auto":
+        return model.precision
+    parameters = count_parameters(model)
+    if parameters and parameters < TOY_PARAMETERS:
+        return "fp32"
+
+    from engine.weights import fast_bf16  # asks torch
+
+    if not fast_bf16():
+        return "fp32"
+    return "bf16" if parameters else "auto"
 
 
 def way(lane: Lane) -> tuple:
     """How a lane asks its model; equal for lanes whose models read the same."""
     read = (id(lane.passages), lane.form) if lane.passages is not None else None
-    return lane.style, lane.system, lane.sampling, read
+    return lane.style, system(lane), lane.sampling, read

@@ -30,7 +30,8 @@ class PromptStyle:
 
     `turn` holds `{prompt}` once and `{response}` once, in that order; finished turns are written whole, the open
     one up to `{response}`. `system` is written first when there is a system prompt and holds `{system}`.
-    The style named "chat" leaves both empty and uses the model's own template.
+    The style named "chat" leaves both empty and uses the model's own template. Where `without_input` names another
+    style, `system` holds the instruction and the prompt is its input: with one of them alone that style is written.
     """
 
     name: str
@@ -38,11 +39,14 @@ class PromptStyle:
     about: str
     turn: str = ""
     system: str = ""
+    without_input: str = ""
 
     def render(self, messages: Sequence[Message], tokenizer: Tokenizer, tools: Sequence[dict] = ()) -> str:
         """The text up to where the model goes on. Raises Problem when the model has no template of its own."""
         if self.name == CHAT:
             return render_chat(messages, tokenizer, tools)
+        if self.without_input and (alone := instruction_alone(messages)):
+            return style(self.without_input).render(alone, tokenizer)
         system = "\n".join(m.content for m in messages if m.role == "system")
         text = self.system.replace("{system}", system) if system else ""
         before, rest = self.turn.split("{prompt}")
@@ -64,6 +68,17 @@ class PromptStyle:
     def adds_special_tokens(self) -> bool:
         """Whether the tokenizer should add its own start token: a chat template writes it itself."""
         return self.name != CHAT
+
+
+def instruction_alone(messages: Sequence[Message]) -> Sequence[Message]:
+    """The conversation with its instruction as the prompt; empty where there are an instruction and an input."""
+    system = "\n".join(m.content for m in messages if m.role == "system")
+    talk = [m for m in messages if m.role != "system"]
+    if not system.strip():
+        return talk
+    if talk and talk[0].role == "user" and not talk[0].content.strip():
+        return [Message("user", system), *talk[1:]]
+    return []
 
 
 def render_chat(messages: Sequence[Message], tokenizer: Tokenizer, tools: Sequence[dict]) -> str:

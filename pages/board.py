@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field, replace
 
 from engine.catalog import Model
@@ -17,6 +18,7 @@ from engine.compare import (
     LaneWaits,
     Note,
 )
+from engine.lanes import notes
 from engine.messages import Message
 from engine.respond import Passage
 from rag.citing import Marks
@@ -44,7 +46,8 @@ class Reading:
 class Turn:
     """One finished exchange of a lane. `lane` is how it was asked; `retries` counts the answers thrown away.
 
-    A lane with documents also has what it read, and its answer with the marks in it checked.
+    A lane with documents also has what it read, and its answer with the marks in it checked. Turns of one `number`
+    answer the same Send, the first of which has 1; a lane that was added later lacks the first ones.
     """
 
     prompt: str
@@ -53,6 +56,7 @@ class Turn:
     retries: int = 0
     reading: Reading | None = None
     checked: Checked | None = None
+    number: int = 1
 
     @property
     def text(self) -> str:
@@ -72,6 +76,7 @@ class Ask:
     text: str = ""
     tokens: int = 0
     reading: Reading | None = None
+    number: int = 1
 
 
 @dataclass(frozen=True)
@@ -108,16 +113,23 @@ class Board:
         """Whether any lane is running."""
         return any(view.ask for view in self.lanes)
 
+    @property
+    def sent(self) -> int:
+        """The number of the newest Send that any lane has answered, or answers now; 0 where there is none."""
+        return max((turn.number for view in self.lanes for turn in (*view.turns, view.ask) if turn), default=0)
+
     def change(self, place: int, view: LaneView) -> Board:
         """This board with one lane replaced."""
         return replace(self, lanes=(*self.lanes[:place], view, *self.lanes[place + 1 :]))
 
 
-def begin(board: Board, place: int, lane: Lane, prompt: str, retries: int = 0) -> Board:
-    """A lane starts to answer. A retry takes the place of the lane's last turn."""
+def begin(board: Board, place: int, lane: Lane, prompt: str, retries: int = 0, number: int = 1) -> Board:
+    """A lane starts to answer the Send of that number. A retry takes the place, and the number, of its last turn."""
     view = board.lanes[place]
     turns = view.turns[:-1] if retries else view.turns
-    return board.change(place, LaneView(lane.model, turns, Ask(prompt, lane, retries)))
+    if retries and view.last:
+        number = view.last.number
+    return board.change(place, LaneView(lane.model, turns, Ask(prompt, lane, retries, number=number)))
 
 
 def apply(board: Board, event: CompareEvent) -> Board:
@@ -151,7 +163,7 @@ def reading_of(lane: Lane, event: LaneGrounded) -> Reading:
 
 def ended(ask: Ask, result: LaneResult) -> Turn:
     """The turn that an exchange came to; the marks of an answer from documents are held against the passages."""
-    made = Turn(ask.prompt, ask.lane, result, ask.retries, ask.reading)
+    made = Turn(ask.prompt, ask.lane, result, ask.retries, ask.reading, number=ask.number)
     if ask.reading is None or ask.reading.refused:
         return made
     return replace(made, checked=checked(ask.lane, result.text, ask.reading.hits, ask.reading.question))
@@ -169,6 +181,29 @@ def history(view: LaneView, without_last: bool = False) -> list[Message]:
         if turn.result.error is None and turn.result.text.strip():
             messages += [Message("user", turn.prompt), Message("assistant", turn.text)]
     return messages
+
+
+def asked(view: LaneView) -> tuple[Lane, tuple[Message, ...]] | None:
+    """How the lane is asked now, or was last, and what it reads besides its system prompt; None before that."""
+    newest = view.ask or view.last
+    if newest is None:
+        return None
+    return newest.lane, (*history(view, without_last=not view.ask), Message("user", newest.prompt))
+
+
+def same_weights(board: Board) -> list[str]:
+    """A sentence for every set of lanes on the page that answer from the same weights, as they were last asked."""
+    found = [asked(view) for view in board.lanes[: board.shown]]
+    read: dict[str, Documents] = {}  # a retry brings its documents anew; those of one name are the same
+    lanes = [shared(each[0], read) if each else None for each in found]
+    return notes(lanes, [each[1] if each else () for each in found])
+
+
+def shared(lane: Lane, read: MutableMapping[str, Documents]) -> Lane:
+    """The lane with the documents of that name that were met first."""
+    if not isinstance(lane.passages, Documents):
+        return lane
+    return replace(lane, passages=read.setdefault(lane.passages.name, lane.passages))
 
 
 def chat(view: LaneView) -> list[dict]:

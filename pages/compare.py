@@ -19,7 +19,7 @@ from pages.hosted import endpoint_form
 from pages.launch import Launch
 from pages.pickers import follow
 from pages.presets import PRESETS
-from pages.preview import preview, show_preview
+from pages.preview import Asked, preview, show_preview, told, turned
 from pages.remote import compare
 from pages.shelf import collections
 
@@ -59,6 +59,11 @@ class Table:
         """The shared fields in the order of SHARED."""
         return [self.shared[name] for name in SHARED]
 
+    @property
+    def of_lanes(self) -> list[Component]:
+        """The fields of each lane in the order of PER_LANE."""
+        return [part for card in self.cards for part in card.inputs]
+
 
 def build(launch: Launch) -> None:
     """Lay out the tab inside the current Blocks and wire it."""
@@ -74,8 +79,8 @@ def build(launch: Launch) -> None:
         prompt, send, stop, clear = composer()
         status = gr.HTML(elem_id="status")
     diff, downloads, box = tools()
-    with gr.Accordion("Shared settings", open=False, elem_classes="settings"):
-        written = gr.HTML(preview(arrangement.style, "", ""), elem_id="preview")
+    with gr.Accordion("Shared settings", open=False, elem_classes="settings") as settings:
+        written = gr.HTML(preview([Asked(arrangement.style, told("", (), ""))]), elem_id="preview")
         shared = chosen_fields("shared", arrangement.style, there) | drawn_fields("shared")
     if launch.mode != "visitor":
         endpoint_form(desk, [card.model for card in cards], launch)
@@ -85,7 +90,7 @@ def build(launch: Launch) -> None:
     wire_arrangement(table, presets, fewer, more)
     wire_documents(table, gr.State(there))
     wire_tools(table, diff, downloads, box)
-    wire_preview(table, prompt, written)
+    wire_preview(table, prompt, settings, written)
     for place in range(MOST_LANES):
         wire_lane(table, place)
     gr.api(compare, api_name="compare", concurrency_limit=STREAMS, concurrency_id="compare")
@@ -93,8 +98,7 @@ def build(launch: Launch) -> None:
 
 def wire_composer(table: Table, prompt: gr.Textbox, send: gr.Button, stop: gr.Button, clear: gr.Button) -> None:
     """Send, Stop all and Clear."""
-    of_lanes = [part for card in table.cards for part in card.inputs]
-    inputs = [table.desk, prompt, *table.settings, *of_lanes]
+    inputs = [table.desk, prompt, *table.settings, *table.of_lanes]
     send.click(moves.send, inputs, [prompt, *table.view], **STREAMING)
     stop.click(moves.stop(None), [table.desk], None, **INSTANT)
     clear.click(moves.clear, [table.desk], table.view, **INSTANT)
@@ -108,9 +112,11 @@ def wire_arrangement(table: Table, presets: dict[str, gr.Button], fewer: gr.Butt
     gr.on(None, moves.offer, None, models, **INSTANT)  # runs may have made models since the server started
     follow(models, table.desk)
     read = [card.fields["collection"] for card in table.cards]
-    outputs = [table.shared["style"], *models, *styles, *read, *table.columns, *table.view]
+    own = [part for card in table.cards for part in (card.own, card.drawer, *(card.fields[name] for name in OWN))]
+    outputs = [table.shared["style"], *models, *styles, *read, *own, *table.columns, *table.view]
+    fresh = [cast(Any, table.cards[0].fields[name]).value for name in OWN]
     for name, button in presets.items():
-        button.click(moves.preset(name), [table.desk], outputs, **INSTANT)
+        button.click(moves.preset(name, fresh), [table.desk], outputs, **INSTANT)
 
 
 def wire_documents(table: Table, last: gr.State) -> None:
@@ -129,10 +135,18 @@ def wire_tools(table: Table, diff: gr.Checkbox, downloads: dict[str, gr.Button],
         made.success(None, [box], None, js="(file) => { window.diptych.save(file); return []; }")
 
 
-def wire_preview(table: Table, prompt: gr.Textbox, written: gr.HTML) -> None:
-    """What a model will read, whenever the style or the words change."""
-    style, system = cast(gr.Dropdown, table.shared["style"]), cast(gr.Textbox, table.shared["system"])
-    gr.on([style.change, system.change, prompt.blur], show_preview, [style, system, prompt], written, **INSTANT)
+def wire_preview(table: Table, prompt: gr.Textbox, settings: gr.Accordion, written: gr.HTML) -> None:
+    """What the lanes will read: when the settings are opened, and then whenever a choice or the words change."""
+    opened = gr.State(False)
+    inputs = [opened, table.desk, prompt, *table.settings, *table.of_lanes]
+    opening = settings.expand(turned(True), None, opened, **INSTANT)
+    opening.then(show_preview, inputs, written, **INSTANT)
+    settings.collapse(turned(False), None, opened, **INSTANT)
+    forms = [table.shared, *(card.fields | {"model": card.model} for card in table.cards)]
+    read = ("model", "style", "own", "system", "collection")
+    changes = [cast(Any, form[name]).change for form in forms for name in read if name in form]
+    # a preset changes many fields at once; of what comes while the preview is made only the last is asked for
+    gr.on([*changes, prompt.blur], show_preview, inputs, written, trigger_mode="always_last", **INSTANT)
 
 
 def wire_lane(table: Table, place: int) -> None:

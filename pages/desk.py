@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pages import board as boards
 from pages.board import Board
 
 BEAT = 1 / 10  # seconds between two updates of the page: smooth to the eye, cheap for the browser
+OF_A_LANE = re.compile(r"^Lane (\d+)(?=:)")  # how a note begins that a comparison has on one lane
 
 
 def start(lanes: Sequence[Lane], prompt: str, histories: Sequence[Sequence[Message]]) -> Comparison:
@@ -53,9 +55,10 @@ class Desk:
                 raise Problem("The lanes are still answering. Wait for them, or press Stop all first.")
             earlier = [boards.history(view) for view in self.board.lanes[: len(lanes)]]
             comparison = start(lanes, prompt, earlier)
-            self.board = replace(self.board, notes=())
+            number, self.board = self.board.sent + 1, replace(self.board, notes=())
             for place, lane in enumerate(lanes):
-                self.board = boards.begin(self.board, place, lane, prompt)
+                self.board = boards.begin(self.board, place, lane, prompt, number=number)
+            self._note()
             return self._own(Run(comparison, tuple(range(len(lanes)))))
 
     def retry(self, place: int, lane: Lane) -> Run:
@@ -72,6 +75,7 @@ class Desk:
             earlier = boards.history(view, without_last=True)
             comparison = start([lane], view.last.prompt, [earlier])
             self.board = boards.begin(self.board, place, lane, view.last.prompt, retries)
+            self._note(without=place)
             return self._own(Run(comparison, (place,)))
 
     def drain(self, run: Run) -> bool:
@@ -93,7 +97,7 @@ class Desk:
         with self._lock:
             for event in events:
                 if isinstance(event, Note):
-                    self.board = boards.apply(self.board, event)
+                    self._hear(run, event)
                     continue
                 place = run.places[event.lane]
                 if self._owners.get(place) is run:
@@ -131,11 +135,33 @@ class Desk:
                 self._owners.pop(place, None)
                 self.board = self.board.change(place, boards.LaneView(self.board.lanes[place].model))
             self.board = replace(self.board, shown=lanes)
+            self._note()
 
     def mark_differences(self, diff: bool) -> None:
         """Whether differences from the first lane are shown."""
         with self._lock:
             self.board = replace(self.board, diff=diff)
+
+    def _note(self, without: int | None = None) -> None:
+        """Say anew which lanes on the page are the same weights; of notes on single lanes those of one are dropped."""
+        kept = [text for text in self.board.notes if (lane := OF_A_LANE.match(text)) and self._stands(lane, without)]
+        self.board = replace(self.board, notes=(*boards.same_weights(self.board), *kept))
+
+    def _stands(self, lane: re.Match[str], without: int | None) -> bool:
+        """Whether the lane that a note begins with is on the page and not the one left out."""
+        place = int(lane[1]) - 1
+        return place < self.board.shown and place != without
+
+    def _hear(self, run: Run, note: Note) -> None:
+        """Put a run's note on the board under the lane's number there. Which weights are the same the board knows."""
+        if note.text in run.comparison.notes:
+            return
+        if found := OF_A_LANE.match(note.text):
+            place = run.places[int(found[1]) - 1]
+            if self._owners.get(place) is not run:
+                return
+            note = Note(f"Lane {place + 1}{note.text[found.end() :]}")
+        self.board = boards.apply(self.board, note)
 
     def _own(self, run: Run) -> Run:
         self._owners |= dict.fromkeys(run.places, run)

@@ -16,20 +16,20 @@ from pages.render import stats_line
 
 def rows(board: Board) -> list[dict[str, Any]]:
     """One flat row for each finished turn of each lane on the page. Keys of endpoints are not part of it."""
-    found = []
-    for number, view in enumerate(board.lanes[: board.shown], 1):
-        for at, turn in enumerate(view.turns, 1):
-            result, lane = turn.result, turn.lane
-            row = {"turn": at, "lane": number, "model": result.model, "adapter": result.adapter}
-            row |= {"prompt": turn.prompt, "answer": result.text, "end": result.end, "error": result.error}
-            row |= {"tokens": result.tokens, "seconds": result.seconds}
-            row |= {"first_token_seconds": result.first_token_seconds, "retries": turn.retries}
-            row |= {"tokens_per_second": result.tokens_per_second, "logit_difference": result.logit_difference}
-            row |= {"style": lane.style, "system": lane.system, "rendered_prompt": result.prompt}
-            row |= {"prompt_tokens": result.prompt_tokens, "cut_tokens": result.cut_tokens}
-            row |= asdict(lane.sampling) | {"stop": list(lane.sampling.stop)} | read(turn)
-            found.append(row)
-    return sorted(found, key=lambda row: (row["turn"], row["lane"]))
+    return [row(lane, turn) for lane, turn in exchanges(board)]
+
+
+def row(number: int, turn: Turn) -> dict[str, Any]:
+    """A turn of the lane of that number as flat values."""
+    result, lane = turn.result, turn.lane
+    values = {"turn": turn.number, "lane": number, "model": result.model, "adapter": result.adapter}
+    values |= {"prompt": turn.prompt, "answer": result.text, "end": result.end, "error": result.error}
+    values |= {"tokens": result.tokens, "seconds": result.seconds}
+    values |= {"first_token_seconds": result.first_token_seconds, "retries": turn.retries}
+    values |= {"tokens_per_second": result.tokens_per_second, "logit_difference": result.logit_difference}
+    values |= {"style": lane.style, "system": lane.system, "rendered_prompt": result.prompt}
+    values |= {"prompt_tokens": result.prompt_tokens, "cut_tokens": result.cut_tokens}
+    return values | asdict(lane.sampling) | {"stop": list(lane.sampling.stop)} | read(turn)
 
 
 def read(turn: Turn) -> dict[str, Any]:
@@ -78,20 +78,28 @@ def cell(value: Any) -> Any:
 def as_markdown(board: Board) -> str:
     """A page to paste into notes: each prompt, then each lane's answer in a fence that its text cannot close."""
     parts = ["# Diptych comparison\n", *(f"> {note}\n" for note in board.notes)]
-    views = board.lanes[: board.shown]
-    for at in range(max((len(view.turns) for view in views), default=0)):
-        asked = next(view.turns[at].prompt for view in views if len(view.turns) > at)
-        parts.append(f"## Prompt {at + 1}\n\n{fenced(asked)}\n")
-        for number, view in enumerate(views, 1):
-            if len(view.turns) > at:
-                turn = view.turns[at]
-                figures = turn.result.error or stats_line(turn.result)
-                adapter = f" (adapter {turn.result.adapter})" if turn.result.adapter else ""
-                retried = f" · retried, seed {turn.result.seed}" if turn.retries else ""
-                parts.append(f"### Lane {number}: {turn.result.model}{adapter}\n\n{fenced(turn.text)}\n")
-                parts.append(f"{figures}{retried}\n")
-                parts += listed(turn)
+    last = 0
+    for lane, turn in exchanges(board):
+        if turn.number != last:
+            parts.append(f"## Prompt {turn.number}\n\n{fenced(turn.prompt)}\n")
+        parts += answered(lane, turn)
+        last = turn.number
     return "\n".join(parts)
+
+
+def exchanges(board: Board) -> list[tuple[int, Turn]]:
+    """Every finished turn on the page with its lane's number: those of one Send together, in the lanes' order."""
+    found = [(n, turn) for n, view in enumerate(board.lanes[: board.shown], 1) for turn in view.turns]
+    return sorted(found, key=lambda each: (each[1].number, each[0]))
+
+
+def answered(lane: int, turn: Turn) -> list[str]:
+    """What a lane answered, its figures and its sources."""
+    figures = turn.result.error or stats_line(turn.result)
+    adapter = f" (adapter {turn.result.adapter})" if turn.result.adapter else ""
+    retried = f" · retried, seed {turn.result.seed}" if turn.retries else ""
+    heading = f"### Lane {lane}: {turn.result.model}{adapter}\n\n{fenced(turn.text)}\n"
+    return [heading, f"{figures}{retried}\n", *listed(turn)]
 
 
 def listed(turn: Turn) -> list[str]:

@@ -13,11 +13,11 @@ def fairness(board: Board) -> str:
     turns = {n: v.last for n, v in enumerate(board.lanes[: board.shown], 1) if v.last and not v.ask}
     answered = {n: turn for n, turn in turns.items() if turn.result.error is None}
     notes = "".join(f'<p class="note" role="note">{escape(text)}</p>' for text in board.notes)
-    if len(answered) < 2:
-        return notes
-    lines = [*sameness(answered), *unread(answered), *weights(answered), *cuts(answered)]
-    items = "".join(f"<li>{line}</li>" for line in lines)
-    return f'{notes}<ul class="proof">{items}</ul>{prompts(answered)}'
+    compared = len(answered) > 1
+    lines = [*sameness(answered), *unread(answered), *weights(answered)] if compared else []
+    items = "".join(f"<li>{line}</li>" for line in (*lines, *cuts(turns)))
+    proof = f'<ul class="proof">{items}</ul>' if items else ""
+    return notes + proof + (prompts(answered) if compared else "")
 
 
 def sameness(turns: dict[int, Turn]) -> list[str]:
@@ -88,7 +88,7 @@ def weights(turns: dict[int, Turn]) -> list[str]:
 
 
 def cuts(turns: dict[int, Turn]) -> list[str]:
-    """Lanes whose prompt did not fit."""
+    """Lanes whose prompt did not fit, whether they answered or failed."""
     return [
         tick(False, "", f"lane {n}: the first {count(turn.result.cut_tokens, 'token')} of the prompt did not fit")
         for n, turn in turns.items()

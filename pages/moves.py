@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -127,8 +127,11 @@ def fewer(request: gr.Request, desk: Desk) -> list[Any]:
     return [*columns(desk), *show(desk)]
 
 
-def preset(name: str) -> Callable[..., list[Any]]:
-    """Arrange the lanes anew; the conversations in them end."""
+def preset(name: str, fresh: Sequence[Any]) -> Callable[..., list[Any]]:
+    """Arrange the lanes anew; the conversations in them end.
+
+    Settings of a lane's own do not outlive the lane they were made for: `fresh` are the first values of its drawer.
+    """
 
     @asks("compare")
     def arrange(request: gr.Request, desk: Desk) -> list[Any]:
@@ -137,11 +140,13 @@ def preset(name: str) -> Callable[..., list[Any]]:
         desk.show(len(arrangement.lanes))
         for place, placement in enumerate(arrangement.lanes):
             desk.pick(place, placement.model)
-        empty = [gr.skip()] * (MOST_LANES - len(arrangement.lanes))
-        names = [placement.model.name for placement in arrangement.lanes]
-        styles = [placement.style or AS_SHARED for placement in arrangement.lanes]
+        absent = MOST_LANES - len(arrangement.lanes)
+        names = [*(placement.model.name for placement in arrangement.lanes), *[gr.skip()] * absent]
+        styles = [*(placement.style or AS_SHARED for placement in arrangement.lanes), *[AS_SHARED] * absent]
         read = [AS_SHARED if each.collection is None else each.collection for each in arrangement.lanes]
-        return [arrangement.style, *names, *empty, *styles, *empty, *read, *empty, *columns(desk), *show(desk)]
+        drawers = [False, gr.Column(visible=False), *fresh] * MOST_LANES
+        settings = [arrangement.style, *names, *styles, *read, *[AS_SHARED] * absent, *drawers]
+        return [*settings, *columns(desk), *show(desk)]
 
     return arrange
 

@@ -13,6 +13,7 @@ from rag import sample
 from rag.boards import style_of
 
 PLAIN = "plain"
+MOST_ADAPTERS = 3  # beside their base they make the four lanes that stand in one row on a desktop
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ def base_prompt_and_tuned(models: Sequence[Model]) -> Arrangement:
 
 
 def base_and_adapters(models: Sequence[Model]) -> Arrangement:
-    """The base beside up to three adapters on it, each asked in the style it was trained with."""
-    base, adapters = family(models)
+    """A base beside up to three adapters on it, each asked in the style it was trained with."""
+    base, adapters = family(models, MOST_ADAPTERS)
     style = shared_style(adapters[0])
-    tuned = [Placement(a, None if shared_style(a) == style else shared_style(a)) for a in adapters[:3]]
+    tuned = [Placement(a, None if shared_style(a) == style else shared_style(a)) for a in adapters[:MOST_ADAPTERS]]
     return Arrangement((Placement(base), *tuned), style)
 
 
@@ -59,12 +60,21 @@ def with_and_without_documents(models: Sequence[Model]) -> Arrangement:
     return Arrangement(lanes, style_of(models[0]))
 
 
-def family(models: Sequence[Model]) -> tuple[Model, list[Model]]:
-    """The first listed base that has adapters, and them. Raises Problem when there is none."""
+def family(models: Sequence[Model], wanted: int = 1) -> tuple[Model, list[Model]]:
+    """The first listed base that has `wanted` adapters, else the first that has any, and all it has.
+
+    Raises Problem when there is none.
+    """
+    found = []
     for base in models:
         adapters = [m for m in models if m.adapter and (m.base, m.revision) == (base.base, base.revision)]
         if base.adapter is None and base.endpoint is None and adapters:
+            found.append((base, adapters))
+    for base, adapters in found:
+        if len(adapters) >= wanted:
             return base, adapters
+    if found:
+        return found[0]
     raise Problem("The list of models holds no base together with an adapter of its own, which this preset needs.")
 
 

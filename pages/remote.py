@@ -12,6 +12,7 @@ from engine.access import Visitor
 from engine.catalog import Model
 from engine.compare import Lane, LaneEnded
 from engine.errors import Problem
+from engine.lanes import common_style
 from engine.messages import Sampling
 from engine.prompts import style as style_named
 from pages import desk as desks
@@ -23,6 +24,7 @@ from pages.parts import asks, visitor
 from pages.shelf import collections
 from rag.lane import Documents, parted
 
+DEFAULT = Sampling()  # the command line's defaults, too
 BEAT = 0.25  # seconds between two signs of life, at which a caller who went away is noticed
 
 
@@ -32,19 +34,19 @@ def compare(
     prompt: str,
     lanes: list[str],
     style: str = "",
-    max_new_tokens: int = 128,
-    temperature: float = 0.0,
-    seed: int = 0,
+    max_new_tokens: int = DEFAULT.max_tokens,
+    temperature: float = DEFAULT.temperature,
+    seed: int = DEFAULT.seed,
 ) -> Iterator[list[dict[str, Any]]]:
     """One prompt through the named models at once; at last a list with one result for each lane, in order.
 
     "model@collection" reads that collection of documents first: its result has `sources`, and in `checked_text` the
     answer with only those marks [n] that point to one of them. `style` is the name of a prompt style; left empty,
-    the style that the last listed model was trained with. A lane that fails has its sentence in `error`; the others
-    are not affected.
+    that of the first listed model that has one of its own decides for all. What is not given is as in
+    `python -m engine.compare`. A lane that fails has its sentence in `error`; the others are not affected.
     """
     found = chosen(lanes, visitor(request))
-    named = style_named(style or next((m.style for m, _ in reversed(found) if m.style), "plain")).name
+    named = style_named(style or common_style([model for model, _ in found])).name
     sampling = Sampling(temperature=temperature, max_tokens=max_new_tokens, seed=seed)
     asked = [Lane(model, named, sampling=sampling, passages=read) for model, read in found]
     comparison = desks.start(asked, prompt, [[]] * len(asked))

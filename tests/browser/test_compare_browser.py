@@ -199,6 +199,21 @@ def test_prompt_style_is_previewed_as_it_will_be_read(tab: Page, stage: Stage):
     expect(tab.locator("#preview pre")).to_have_text("<b>Why?</b>")
 
 
+def test_preset_takes_own_settings_out_of_lane_and_preview(tab: Page, stage: Stage):
+    lane(tab, 2).get_by_role("button", name="This lane only").click()
+    lane(tab, 2).get_by_label("Own system prompt and sampling").check()
+    lane(tab, 2).get_by_label("System prompt", exact=True).fill("Be a pirate.")
+    tab.get_by_role("button", name="Shared settings").click()
+    preview = tab.locator("#preview")
+    expect(preview).to_contain_text("Lane 2")
+    expect(preview.locator("pre").nth(1)).to_contain_text("Be a pirate.")
+    expect(preview).to_contain_text(re.compile(r"A model reads, \d+ tokens:"))
+    tab.get_by_role("button", name="Base vs tuned", exact=True).click()
+    expect(lane(tab, 2).get_by_label("Own system prompt and sampling")).not_to_be_checked()
+    expect(lane(tab, 2).get_by_label("System prompt", exact=True)).to_be_hidden()
+    expect(preview.locator("pre")).to_have_count(1)
+
+
 def test_picking_a_model_renames_the_lane(tab: Page, stage: Stage):
     tab.get_by_label("Model of lane 2").click()
     tab.get_by_role("option", name="starter", exact=True).click()

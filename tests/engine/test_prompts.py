@@ -38,6 +38,18 @@ def test_known_renderings() -> None:
     assert style("question-answer").render(TALK, TOKENIZER) == "Q: Hi\nA: Hello.\nQ: Why?\nA:"
 
 
+def test_alpaca_without_an_input_is_the_template_without_input() -> None:
+    with_input, without = style("alpaca-input"), style("alpaca")
+    for said in (TALK, TALK[:1]):
+        expected = without.render(said, TOKENIZER)
+        assert with_input.render(said, TOKENIZER) == expected
+        assert with_input.render((Message("system", " \n"), *said), TOKENIZER) == expected
+        instruction, answers = said[0].content, (Message("user", ""), *said[1:])
+        assert with_input.render((Message("system", instruction), *answers), TOKENIZER) == expected
+    both = with_input.render((Message("system", "Translate."), Message("user", "Hi")), TOKENIZER)
+    assert "paired with an input" in both and both.endswith("Translate.\n\n### Input:\nHi\n\n### Response:\n")
+
+
 def test_a_prompt_that_holds_the_placeholders_stays_as_it_is() -> None:
     asked = (Message("user", "What does {response} mean, and {prompt}?"),)
     assert style("question-answer").render(asked, TOKENIZER) == "Q: What does {response} mean, and {prompt}?\nA:"

@@ -18,7 +18,7 @@ from pages.board import Board, LaneView, Turn, apply, begin, chat, history
 from pages.export import as_csv, as_json, as_markdown, cell, fenced
 from pages.fairness import fairness
 from pages.lane_sources import sources
-from pages.preview import preview
+from pages.preview import Asked, preview, told
 from rag.collection import passage
 from rag.lane import Documents
 from rag.types import Chunk, Hit
@@ -152,6 +152,13 @@ def test_fairness_names_prompts_seeds_adapters_and_cuts():
     assert "different rendered prompts" in differ and "Lane 1" in differ and "Lane 2" in differ
 
 
+@pytest.mark.parametrize("error", [None, "It broke."])
+def test_cut_prompt_is_told_even_where_one_lane_alone_answered(error: str | None):
+    said = fairness(finished(result(cut_tokens=96_000), result(error=error or "It broke too.")))
+    assert "lane 1: the first 96,000 tokens of the prompt did not fit" in said and "same seed" not in said
+    assert "lane 1: the first 3 tokens" in fairness(finished(result(cut_tokens=3, error=error or "It broke.")))
+
+
 def test_other_sampling_is_told_even_with_the_same_seed():
     board = begin(finished(result(), result()), 1, Lane(BASE, sampling=Sampling(temperature=0)), "hi")
     board = apply(board, LaneEnded(1, result()))
@@ -171,7 +178,7 @@ def test_cells_cannot_be_formulas(start: str):
 
 def test_every_prompt_style_has_a_preview():
     for name in styles():
-        shown = preview(name, "Be <brief>.", "hi & bye")
+        shown = preview([Asked(name, told("Be <brief>.", (), "hi & bye"))])
         assert "<brief>" not in shown
         assert "hi &amp; bye" in shown or name == "chat"
 
@@ -196,6 +203,23 @@ def test_markdown_fence_is_longer_than_any_in_the_answer():
     assert fenced("a\n````\nb").startswith("`````\n")
     page = as_markdown(finished(result("```x```"), result("ok", error="It broke.")))
     assert "## Prompt 1" in page and "````\n```x```\n````" in page and "It broke." in page
+
+
+def test_exports_put_answers_under_the_prompt_they_answer():
+    board = finished(result("one, first"), result("two, first"), prompt="FIRST")
+    board = replace(board, shown=3)
+    for place in range(3):
+        board = begin(board, place, Lane(BASE), "SECOND", number=board.sent + (place == 0))
+        board = apply(board, LaneEnded(place, result(f"{place + 1}, second")))
+    first, second = as_markdown(board).split("## Prompt 2")
+    assert "FIRST" in first and "SECOND" not in first and "Lane 3" not in first and "FIRST" not in second
+    assert (
+        second.index("1, second") < second.index("2, second") < second.index("### Lane 3") < second.index("3, second")
+    )
+    rows = json.loads(as_json(board))["results"]
+    assert [(row["turn"], row["lane"]) for row in rows] == [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
+    table = list(csv.DictReader(io.StringIO(as_csv(board), newline="")))
+    assert [row["turn"] for row in table if row["lane"] == "3"] == ["2"]
 
 
 HIT = Hit(Chunk("c1", "papers/<b>.pdf", 1, (), 3, "iv", 3, 0, 20, "Fat tails are rare events."), 0.7, 1, cosine=0.71)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -14,16 +16,20 @@ from gradio_client.exceptions import AppError
 from engine.access import Visitor
 from engine.catalog import Model, all_models
 from engine.errors import Problem
-from engine.lanes import Lane
+from engine.headless import lanes_from, parser
+from engine.lanes import Lane, Note
 from engine.messages import Sampling
 from pages import board as boards
 from pages.desk import Desk
-from pages.form import AS_SHARED, LABELS, NO_DOCUMENTS, PER_LANE, SHARED, documents
+from pages.form import AS_SHARED, LABELS, NO_DOCUMENTS, OWN, PER_LANE, SHARED, documents
+from pages.launch import Launch
+from pages.presets import PRESETS
 from rag import sample
 from rag.lane import Documents
 from rag.opened import forgotten
 from rag.store import Store
 from tests.pages.scripted import Script, Stage, free_port
+from tests.tiny import make_tiny_llama
 
 Page = tuple[str, gr.Blocks]
 
@@ -324,6 +330,71 @@ def test_lanes_from_two_to_eight_and_no_ninth(guest: Guest, stage: Stage):
     assert len(stage.started[1].lanes) == 7
 
 
+def test_lane_added_later_is_exported_under_the_prompt_it_answered(guest: Guest, stage: Stage):
+    guest.send("FIRST").result(timeout=60)
+    guest.client.predict(api_name="/more")
+    guest.send("SECOND").result(timeout=60)
+    guest.retry(2).result(timeout=60)
+    page = json.loads(guest.client.predict(api_name="/export_results_2"))["text"]
+    first, second = page.split("## Prompt 2")
+    assert "FIRST" in first and "### Lane 3" not in first and "SECOND" in second and "### Lane 3" in second
+    rows = json.loads(json.loads(guest.client.predict(api_name="/export_results"))["text"])["results"]
+    assert [(row["turn"], row["lane"], row["prompt"]) for row in rows if row["lane"] == 3] == [(2, 3, "SECOND")]
+
+
+EQUAL = "are the same weights, asked in the same way: their answers must be equal."
+
+
+def test_retry_renews_the_notes_on_equal_weights(guest: Guest, stage: Stage):
+    guest.put(1, "model", "starter")
+    assert f"Lanes 1 and 2 {EQUAL}" in guest.send("hi").result(timeout=60)[-2]
+    assert "Lanes 1 and 2 are the same weights, asked in different ways." in guest.retry(1).result(timeout=60)[-2]
+    guest.put(1, "model", "starter-shawgpt")
+    assert "same weights" not in guest.retry(1).result(timeout=60)[-2]
+    guest.put(1, "model", "starter")
+    assert "Lanes 1 and 2 are the same weights" in guest.retry(1).result(timeout=60)[-2], "the note did not come back"
+
+
+def test_equal_weights_with_other_histories_are_not_said_to_answer_equally(guest: Guest, stage: Stage):
+    guest.put(1, "model", "starter")
+    stage.scripts = {"starter-shawgpt": Script("tuned says")}
+    guest.put(0, "model", "starter-shawgpt")
+    guest.send("hi").result(timeout=60)
+    guest.put(0, "model", "starter")
+    final = guest.send("and then?").result(timeout=60)
+    assert "Lanes 1 and 2 are the same weights, asked in different ways." in final[-2]
+
+
+def test_lane_that_goes_takes_its_notes_along(guest: Guest, stage: Stage):
+    guest.client.predict(api_name="/more")
+    guest.put(2, "model", "starter-shawgpt")
+    assert f"Lanes 2 and 3 {EQUAL}" in guest.send("hi").result(timeout=60)[-2]
+    assert "same weights" not in guest.client.predict(api_name="/fewer")[-2]
+
+
+def test_note_on_a_single_lane_follows_it_through_a_retry(stage: Stage):
+    desk = Desk(all_models()[:2])
+    lanes = [Lane(model) for model in all_models()[:2]]
+    run = desk.ask(lanes, "hi")
+    wait_for(lambda: not desk.drain(run))
+    said = "the server of far takes no top_k."
+    run = desk.retry(1, lanes[1])
+    stage.started[-1].ready.append(Note(f"Lane 1: {said}"))
+    wait_for(lambda: not desk.drain(run))
+    assert desk.board.notes == (f"Lane 2: {said}",)
+    run = desk.retry(0, lanes[0])
+    wait_for(lambda: not desk.drain(run))
+    assert desk.board.notes == (f"Lane 2: {said}",), "a retry of another lane took the note away"
+    run = desk.retry(1, lanes[1])
+    wait_for(lambda: not desk.drain(run))
+    assert desk.board.notes == ()
+    run = desk.retry(1, lanes[1])
+    desk.clear()
+    stage.started[-1].ready.append(Note(f"Lane 1: {said}"))
+    desk.leave(run)
+    assert desk.board.notes == (), "a note came back onto a cleared board"
+
+
 def test_clear_empties_the_lanes_and_stops_them(guest: Guest, stage: Stage):
     stage.scripts = {"starter": Script("a b c", hangs_after=1)}
     job = guest.send("hi")
@@ -335,9 +406,9 @@ def test_clear_empties_the_lanes_and_stops_them(guest: Guest, stage: Stage):
 
 
 @pytest.mark.parametrize(
-    ("name", "lanes"), [("arrange", 2), ("arrange_1", 3), ("arrange_2", None)], ids=["two", "three", "adapters"]
+    ("name", "lanes"), [("arrange", 2), ("arrange_1", 3), ("arrange_2", 3)], ids=["two", "three", "adapters"]
 )
-def test_presets_arrange_the_lanes(guest: Guest, stage: Stage, name: str, lanes: int | None):
+def test_presets_arrange_the_lanes(guest: Guest, stage: Stage, name: str, lanes: int):
     outputs = guest.client.predict(api_name=f"/{name}")
     style, models = outputs[0], outputs[1:9]
     for place, model in enumerate(models):
@@ -347,9 +418,43 @@ def test_presets_arrange_the_lanes(guest: Guest, stage: Stage, name: str, lanes:
         guest.put(0, "style", outputs[9])
     guest.send("hi").result(timeout=60)
     asked = stage.started[0].lanes
-    assert lanes is None or len(asked) == lanes
-    assert style == asked[-1].style == "shawgpt" or name == "arrange_2"
+    assert len(asked) == lanes and style == asked[-1].style == "shawgpt"
     assert asked[0].model.adapter is None and asked[-1].model.adapter is not None
+    if name == "arrange_2":
+        assert [lane.model.name for lane in asked] == ["starter", "starter-shawgpt", "starter-pirate"]
+
+
+def tuned(base: str, count: int) -> list[Model]:
+    """A base and that many adapters on it."""
+    return [Model(base, base), *(Model(f"{base}-{n}", base, adapter=Path(f"{base}-{n}")) for n in range(count))]
+
+
+@pytest.mark.parametrize(
+    ("listed", "lanes"),
+    [
+        ([*tuned("a", 2)], ["a", "a-0", "a-1"]),
+        ([*tuned("a", 5)], ["a", "a-0", "a-1", "a-2"]),
+        ([*tuned("a", 2), *tuned("b", 3)], ["b", "b-0", "b-1", "b-2"]),
+        ([*tuned("a", 1), *tuned("b", 2)], ["a", "a-0"]),
+    ],
+    ids=["two", "more than three", "three on another base", "three on none"],
+)
+def test_base_stands_beside_three_adapters_of_its_own_where_there_are(listed: list[Model], lanes: list[str]):
+    assert [each.model.name for each in PRESETS["Base and its adapters"](listed).lanes] == lanes
+
+
+def test_preset_takes_the_settings_of_every_lane_away(page: Page):
+    arrange, sent = event(page[1], "arrange"), event(page[1], "send").inputs
+    somebody = gr.Request(SimpleNamespace(scope={"diptych.launch": Launch()}))
+    filled = dict(zip([part._id for part in arrange.outputs], arrange.fn(somebody, Desk([])), strict=True))
+    fields = [part for part in sent if not isinstance(part, gr.State)][1 + len(SHARED) :]
+    for lane in range(8):
+        own = dict(zip(PER_LANE, fields[lane * len(PER_LANE) :], strict=False))
+        told = {name: filled[part._id] for name, part in own.items()}
+        assert told["own"] is False and told["style"] == told["collection"] == AS_SHARED
+        assert {name: told[name] for name in OWN} == {name: own[name].value for name in OWN}
+    drawers = [part for part in arrange.outputs if isinstance(part, gr.Column) and not part.elem_id]
+    assert len(drawers) == 8 and not any(filled[part._id].visible for part in drawers), "a drawer stayed open"
 
 
 def test_preset_puts_one_model_beside_itself_with_the_sample(guest: Guest, stage: Stage, read_sample: None):
@@ -418,6 +523,24 @@ def test_named_endpoint_compare(page: Page, stage: Stage):
     assert found[0]["text"] == "base" and found[0]["end"] == "stop" and found[0]["error"] is None
     assert found[1]["error"] and stage.started[0].lanes[0].sampling.seed == 7
     assert stage.started[0].lanes[0].style == "shawgpt" and stage.started[0].lanes[0].sampling.max_tokens == 9
+
+
+def test_named_endpoint_and_command_ask_in_the_same_way(page: Page, stage: Stage, bare: Model):
+    asked = [bare.base, "starter-shawgpt", "starter"]
+    client = Client(page[0], verbose=False, httpx_kwargs={"timeout": 60})
+    client.predict("hi", asked, api_name="/compare")
+    command = ["--prompt", "hi", *(word for name in asked for word in ("--lane", name))]
+    told = lanes_from(parser().parse_args(command))
+    assert [lane.style for lane in told] == ["shawgpt"] * 3 and told[0].sampling == Sampling()
+    assert [(lane.model.base, lane.style, lane.sampling) for lane in stage.started[0].lanes] == [
+        (lane.model.base, lane.style, lane.sampling) for lane in told
+    ]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Model:
+    """A base in a folder, without a style of its own."""
+    return Model("bare", str(make_tiny_llama(tmp_path / "bare")))
 
 
 @pytest.mark.parametrize(
