@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -9,6 +10,7 @@ from gradio.events import Dependency
 
 from pages import knowledge_add as add
 from pages import knowledge_ask as asking
+from pages import knowledge_locks as locks
 from pages import knowledge_map as maps
 from pages import knowledge_measure as measuring
 from pages import knowledge_mend as mending
@@ -52,31 +54,39 @@ def build(launch: Launch) -> None:
             shelf.offer, shelf.offered, shelf.model, shelf.length]  # fmt: skip
     chosen = wire_shelf(study, shelf, talk, view)
     job = [adding.progress, gr.Timer(GLANCE, active=False)]
-    wire_files(study, adding, view, job, chosen)
-    wire_adding(study, adding, view, job, chosen)
+    wire_files(study, adding, view, job, chosen[0])
+    wire_adding(study, adding, view, job, chosen[0])
     wire_mending(study, shelf, parts, job)
     wire_talk(study, talk, view)
     wire_map(study, mapping)
-    wire_measure(study, measure, talk)
+    wire_measure(study, measure, talk, [*job, parts])
+    for event in turned(chosen, adding):
+        event(mending.in_force, [study], adding.phrases, **INSTANT)
+        event(measuring.lengths, [study], measure.lengths, **INSTANT)
     gr.api(add_documents, api_name="add_documents")
     gr.api(search, api_name="search")
     gr.api(ask, api_name="ask")
 
 
-def wire_shelf(study: gr.State, shelf: Shelf, talk: Talk, view: list[Any]) -> Dependency:
-    """Choosing, making, renaming, deleting, taking away and bringing in a collection."""
+def turned(chosen: list[Dependency], adding: Adding) -> list[Any]:
+    """Events after which another collection, or another state of it, is in front of the visitor."""
+    return [partial(gr.on, None), adding.progress.submit, *(each.then for each in chosen)]
+
+
+def wire_shelf(study: gr.State, shelf: Shelf, talk: Talk, view: list[Any]) -> list[Dependency]:
+    """Choosing, making, renaming, deleting, taking away and bringing in a collection; what turns to another one."""
     gr.on(None, shelves.arrive, [study], view, **INSTANT)
     cleared = [talk.talk, talk.status, talk.sources]
     chosen = shelf.choice.input(shelves.choose, [study, shelf.choice], [*view, *cleared], **INSTANT)
     fields = [study, shelf.new_name, shelf.embedder, shelf.tokens]
-    shelf.create.click(shelves.create, fields, [shelf.new_name, shelf.told, *view], **WORKING)
+    made = shelf.create.click(shelves.create, fields, [shelf.new_name, shelf.told, *view], **WORKING)
     shelf.rename.click(shelves.rename, [study, shelf.name], [shelf.name, shelf.told, *view], **INSTANT)
     shelf.delete.click(shelves.ask_first, [study], shelf.sure, **INSTANT)
     shelf.keep.click(shelves.think_again, [study], shelf.sure, **INSTANT)
-    shelf.really.click(shelves.delete, [study], [shelf.sure, shelf.told, *view], **INSTANT)
+    gone = shelf.really.click(shelves.delete, [study], [shelf.sure, shelf.told, *view], **INSTANT)
     shelf.export.click(shelves.export, [study], shelf.link, **INSTANT)
-    shelf.incoming.upload(shelves.take_in, [study], [shelf.told, *view], **WORKING)
-    return chosen
+    came = shelf.incoming.upload(shelves.take_in, [study], [shelf.told, *view], **WORKING)
+    return [chosen, made, gone, came]
 
 
 def wire_files(study: gr.State, adding: Adding, view: list[Any], job: list[Any], chosen: Dependency) -> None:
@@ -102,10 +112,15 @@ def wire_adding(study: gr.State, adding: Adding, view: list[Any], job: list[Any]
     """From files that arrived to a plan, from a plan to a job, and a look at the job on a timer."""
     plan = [adding.plan, adding.apply, adding.discard, adding.gone]
     wishes = [study, adding.tags, adding.password]
-    adding.drop.upload(add.arrived, wishes, plan, **WORKING)
-    adding.look.click(add.look_into, [study, adding.path, *wishes[1:]], plan, **WORKING)
-    adding.discard.click(add.discard, [study], plan, **INSTANT)
-    adding.apply.click(add.start, [*wishes, adding.gone], [*plan, *job, *view], **WORKING)
+    dropped = adding.drop.upload(add.arrived, wishes, plan, **WORKING)
+    looked = adding.look.click(add.look_into, [study, adding.path, *wishes[1:]], plan, **WORKING)
+    discarded = adding.discard.click(add.discard, [study], plan, **INSTANT)
+    started = [*wishes, adding.gone, adding.locks.leave]
+    applied = adding.apply.click(add.start, started, [*plan, *job, *view], **WORKING)
+    for each in (dropped, looked, discarded, applied):
+        each.then(locks.listed, [study], adding.locks.shown, **INSTANT)
+    one = [study, adding.locks.file, adding.locks.password]
+    adding.locks.give.click(locks.give, one, adding.locks.shown, **WORKING)
     adding.progress.select(add.cancel, [study], job, **INSTANT)
     adding.progress.submit(shelves.arrive, [study], view, **INSTANT)
     job[1].tick(add.look, [study], job, **INSTANT)
@@ -135,9 +150,10 @@ def wire_map(study: gr.State, mapping: Mapping) -> None:
         part.select(maps.open_dot, [study], mapping.passage, **WORKING)
 
 
-def wire_measure(study: gr.State, measure: Measuring, talk: Talk) -> None:
+def wire_measure(study: gr.State, measure: Measuring, talk: Talk, job: list[Any]) -> None:
     """Measure, and use what was found best."""
-    fields = [study, measure.upload, measure.text, measure.modes, measure.ks]
-    running = measure.measure.click(measuring.run, fields, [measure.result, measure.setting], **STREAMING)
-    measure.stop.click(None, None, None, cancels=[running], api_visibility="private")
-    measure.use.click(measuring.use, [measure.setting], [talk.mode, talk.k, measure.told], **INSTANT)
+    fields = [study, measure.upload, measure.text, measure.modes, measure.ks, measure.lengths]
+    measure.measure.click(measuring.run, fields, [measure.result, measure.setting], **STREAMING)
+    measure.stop.click(measuring.stop, [study], None, **INSTANT)
+    use = [talk.mode, talk.k, measure.told, *job]
+    measure.use.click(measuring.use, [study, measure.setting], use, **INSTANT)

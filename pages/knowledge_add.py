@@ -13,6 +13,7 @@ from engine import jobs
 from engine.access import may
 from engine.errors import Problem
 from engine.jobs import Job
+from pages import knowledge_locks as locks
 from pages import knowledge_render as render
 from pages.knowledge_shelf import allowed, tagged, view
 from pages.knowledge_study import Study, Waiting
@@ -23,8 +24,10 @@ from pages.words import duration
 from rag import job as adding
 from rag import sample
 from rag.adding import plan
+from rag.documents import Reader
 from rag.sources import Sources, gathered
 from rag.store import Store, list_collections
+from rag.storing.place import reserved
 from rag.types import CollectionSettings
 
 SHOWN = 3600  # seconds after which the report of a finished job is no longer shown
@@ -47,7 +50,7 @@ def arrived(request: gr.Request, study: Study, tags: str, password: str, event: 
     left_out = [f"{one.get('name')}: {one.get('why')}" for one in told.get("refused", []) if isinstance(one, dict)]
     try:
         sources = gathered(sorted(folder.iterdir()), folder.parent / "unpacked")
-        return planned(request, study, sources, batch, left_out)
+        return planned(request, study, sources, batch, left_out, password)
     except Problem:
         forget(batch, owner)
         raise
@@ -63,7 +66,7 @@ def look_into(request: gr.Request, study: Study, path: str, tags: str, password:
         raise Problem("Write the path of a folder or a file first; the box is empty.")
     throw_away(study, who.name)
     place = Path(path.strip()).expanduser()
-    return planned(request, study, gathered([place], unpacked_here(place)), "", [])
+    return planned(request, study, gathered([place], unpacked_here(place)), "", [], password)
 
 
 def unpacked_here(place: Path) -> Path:
@@ -76,16 +79,19 @@ def unpacked_here(place: Path) -> Path:
     return folder / "unpacked"
 
 
-def planned(request: gr.Request, study: Study, sources: Sources, batch: str, left_out: list[str]) -> list[Any]:
-    """Compare the sources with the collection and show what Apply would do."""
+def planned(
+    request: gr.Request, study: Study, sources: Sources, batch: str, left_out: list[str], password: str
+) -> list[Any]:
+    """Compare the sources with the collection and show what Apply would do; the password is tried on locked files."""
     who = visitor(request)
     name, made = allowed(who, study.collection or sample.NAME), False
     if name == sample.NAME:
         name, made = free_name(sources.name or UNNAMED), True
         Store.create(name, CollectionSettings(name, owner=who.name)).close()
-    with Store.open(name) as store:
-        wanted = plan(store, sources)
+    with Store.open(name) as store, Reader() as reader:
+        wanted = locks.noticed(plan(store, sources, reader), reader)
     study.waiting = Waiting(wanted, sources, batch, name, made)
+    locks.tried(study.waiting, locks.locked(study.waiting), password)
     where = f'<p class="note">They will go into a new collection, “{escape(name)}”.</p>' if made else ""
     work = any(report.state in ("new", "changed", "moved", "gone", "same") for report in wanted.reports)
     return [where + render.plan(wanted.reports, wanted.seconds, left_out), gr.Button(visible=work),
@@ -93,10 +99,10 @@ def planned(request: gr.Request, study: Study, sources: Sources, batch: str, lef
 
 
 def free_name(wanted: str) -> str:
-    """The name, with a number behind it where a collection has it already."""
-    taken = {each.name for each in list_collections()} | {sample.NAME}
+    """The name, with a number behind it where a collection has it already, or where it is the sample's."""
+    taken = {each.name for each in list_collections()}
     name, number = wanted[:70], 2
-    while name in taken:
+    while name in taken or reserved(name):
         name, number = f"{wanted[:70]} {number}", number + 1
     return name
 
@@ -125,16 +131,22 @@ def closed() -> list[Any]:
 
 
 @asks("add documents")
-def start(request: gr.Request, study: Study, tags: str, password: str, gone: bool) -> list[Any]:
-    """Start the job that does what the plan says; a second click finds no plan and starts nothing."""
+def start(request: gr.Request, study: Study, tags: str, password: str, gone: bool, leave: bool = False) -> list[Any]:
+    """Start the job that does what the plan says; a second click finds no plan and starts nothing.
+
+    A file that stays locked keeps the plan waiting, unless such files are to be left out (`leave`).
+    """
     waiting, study.waiting = study.waiting, Waiting()
     if waiting.sources is None:
         raise Problem("There is no plan to apply. Drop some documents first.")
+    try:
+        given = locks.unlocked(waiting, password, bool(leave))
+    except Problem:
+        study.waiting = waiting
+        raise
     owner = visitor(request).name
     discarded = batch_folder(waiting.batch, owner).parent if waiting.batch else None
-    job = adding.start(
-        waiting.collection, waiting.sources, owner, tagged(tags), [password] if password else (), bool(gone), discarded
-    )
+    job = adding.start(waiting.collection, waiting.sources, owner, tagged(tags), given, bool(gone), discarded)
     study.choose(waiting.collection)
     study.job, study.seen = job.id, "?"
     return [*closed(), *look(request, study), *view(study, visitor(request))]

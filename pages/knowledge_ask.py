@@ -22,7 +22,7 @@ from pages.desk import Desk
 from pages.form import resolve
 from pages.knowledge_form import WAYS
 from pages.knowledge_open import collection_of, passage_html
-from pages.knowledge_study import EMPTY_SOURCES, EMPTY_TALK, Board, Study, Turn
+from pages.knowledge_study import EMPTY_SOURCES, EMPTY_TALK, Board, Search, Study, Turn
 from pages.parts import asks, visitor
 from rag import sample
 from rag.answer import Answer, AnswerEvent, Found, Words
@@ -31,7 +31,6 @@ from rag.boards import four_lanes, with_and_without
 from rag.citing import DOUBTFUL
 from rag.collection import Asked, Collection, How
 from rag.rerank import DEFAULT as RERANKER
-from rag.types import Hit
 from rag.why import standing
 
 READING = "The sample documents are read for the first time; that takes some seconds…"
@@ -90,7 +89,7 @@ def in_talk(study: Study, who: Visitor, question: str, wish: Wish) -> Iterator[l
     """One answer, streamed into the talk. A question that could not be answered leaves no trace there."""
     study.board = None
     turns, turn = study.turns, Turn(question, context=wish.way == "with", model=wish.model.name, running=True)
-    history = [message for each in turns for message in said(each)]
+    history, before = [message for each in turns for message in said(each)], study.search
     place = study.begin(turn)
     stopping, box, shown = study.stopping, gr.skip(), 0.0
     try:
@@ -99,9 +98,8 @@ def in_talk(study: Study, who: Visitor, question: str, wish: Wish) -> Iterator[l
         events = answering(question, collection, wish.model, history, turn.context, wish.how, wish.form, key=wish.key)
         with closing(events):
             for event in events:
-                turn, box = told(turn, event), ""
-                turns[place] = turn
-                study.shown = turn.hits
+                turn, box = told(turn, event, wish.how), ""
+                turns[place], study.search = turn, turn.search
                 if stopping.is_set():
                     break
                 if not isinstance(event, Words) or time.monotonic() - shown > boards.BEAT:
@@ -112,6 +110,7 @@ def in_talk(study: Study, who: Visitor, question: str, wish: Wish) -> Iterator[l
         yield [box, *show(study)]
     except Exception:
         del turns[place:]
+        study.search = before
         yield [gr.skip(), *show(study)]
         raise
     finally:
@@ -129,13 +128,13 @@ def said(turn: Turn) -> list[Message]:
     return [Message("user", turn.question), Message("assistant", turn.text)] if turn.text else []
 
 
-def told(turn: Turn, event: AnswerEvent) -> Turn:
+def told(turn: Turn, event: AnswerEvent, how: How) -> Turn:
     """The turn after an event of the answer."""
     match event:
         case Found():
             found = event.retrieved
             read = tuple(each.text for each in event.read)
-            return replace(turn, used=found.question_used, hits=found.hits, retrieved=found, read=read)
+            return replace(turn, used=found.question_used, hits=found.hits, search=Search(found, how), read=read)
         case Words():
             return replace(turn, text=turn.text + event.text)
     return finished(turn, event)
@@ -144,8 +143,7 @@ def told(turn: Turn, event: AnswerEvent) -> Turn:
 def finished(turn: Turn, answer: Answer) -> Turn:
     """The turn with the whole answer, and what a careful reader should know of it."""
     doubtful = sorted({each.number for each in answer.citations if each.support < DOUBTFUL})
-    notes = render.about_marks(doubtful, answer.mended_marks)
-    notes += [f"No cited page holds this quotation: “{each.text}”" for each in answer.quotes if not each.numbers]
+    notes = render.about_marks(doubtful, answer.mended_marks) + render.about_quotes(answer.quotes)
     return replace(
         turn, text=answer.text, cited=answer.cited, removed=answer.removed_marks, notes=tuple(notes), running=False,
         seconds=answer.seconds, used=answer.question_used,
@@ -159,19 +157,20 @@ def on_board(study: Study, who: Visitor, question: str, wish: Wish) -> Iterator[
         raise Problem("The board compares two models. Choose a base and a tuned model that differ.")
     study.begin(Turn(question))
     study.turns.pop()
-    stopping = study.stopping
+    stopping, before, study.search = study.stopping, study.search, None
     study.board = Board(question)
     try:
         yield [gr.skip(), *show(study, READING if first_use(study) else LOOKING)]
         titles, lanes = lanes_for(wish, collection_of(study, who), tuned, key)
         for cells in boards.answered(titles, lanes, question, stopping):
-            study.shown = hits_of(lanes)
-            study.board = Board(question, tuple(cells), study.shown)
+            found = search_of(lanes)
+            study.search = study.search or found
+            study.board = Board(question, tuple(cells), found)
             yield ["", *show(study)]
         study.board = replace(study.board, running=False)
         yield ["", *show(study)]
     except Exception:
-        study.board = None
+        study.board, study.search = None, before
         yield [gr.skip(), *show(study)]
         raise
     finally:
@@ -188,10 +187,10 @@ def lanes_for(wish: Wish, collection: Collection, tuned: Model, key: str | None)
     return ["Base", "Base, grounded", "Tuned", "Tuned, grounded"], lanes
 
 
-def hits_of(lanes: Sequence[Lane]) -> tuple:
-    """The hits that the grounded lanes read."""
+def search_of(lanes: Sequence[Lane]) -> Search | None:
+    """The search that the grounded lanes share, once one of them has made it."""
     documents = next((lane.passages for lane in lanes if isinstance(lane.passages, Asked)), None)
-    return tuple(documents.found) if documents else ()
+    return Search(documents.searches[0], documents.how) if documents and documents.searches else None
 
 
 @asks("stop own")
@@ -213,8 +212,9 @@ def open_passage(request: gr.Request, study: Study, event: gr.EventData) -> str:
     where: dict[str, Any] = event._data if isinstance(event._data, dict) else {}
     number, place = where.get("cite"), where.get("turn", -1)
     if isinstance(place, int) and 0 <= place < len(study.turns):
-        study.shown = study.turns[place].hits
-    hits = study.shown or near_miss(study)
+        study.search = study.turns[place].search
+    found = study.search.retrieved if study.search else None
+    hits = (found.hits or render.nearest_of(found)) if found else ()
     hit = hits[number - 1] if isinstance(number, int) and 0 < number <= len(hits) else None
     if hit is None:
         raise Problem("That passage is not there any more. Ask again.")
@@ -226,21 +226,17 @@ def open_passage(request: gr.Request, study: Study, event: gr.EventData) -> str:
     return render.pane(study)
 
 
-def near_miss(study: Study) -> tuple[Hit, ...]:
-    """The hits that are shown where none reached the cutoff."""
-    last = next((turn for turn in reversed(study.turns) if turn.retrieved), None)
-    return render.nearest_of(last.retrieved) if last and last.retrieved else ()
-
-
 @asks("ask documents")
 def explain(request: gr.Request, study: Study, file: str | None, page: float | None, *values: Any) -> str:
-    """Where a page stands for the last question, and what stands before it."""
-    last = next((turn for turn in reversed(study.turns) if turn.retrieved), None)
-    if last is None or last.retrieved is None:
+    """Where a page stands in the search whose hits are shown, and what stands before it.
+
+    The fields of the form play no part: they say how the next question is asked.
+    """
+    search = study.search or study.asked
+    if search is None:
         raise Problem("Ask a question with the documents first; then its ranking can be explained.")
     if not file:
         raise Problem("Choose a file first.")
-    who = visitor(request)
-    place = None if page is None else int(page) - 1
-    found = last.retrieved
-    return render.absent(standing(collection_of(study, who), last.used, file, place, found.mode, found.cutoff))
+    collection, place = collection_of(study, visitor(request)), None if page is None else int(page) - 1
+    how = replace(search.how, cutoff=search.retrieved.cutoff)
+    return render.absent(standing(collection, search.question, file, place, **vars(how)), search)

@@ -8,8 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from engine.compare import CompareEvent, Comparison, Lane, LaneBegan, LaneEnded, LaneGrounded, LanePiece, LaneWaits
+from pages.knowledge_sources import about_marks, about_quotes
 from pages.knowledge_talk import Quarter
 from pages.render import ENDS
+from rag.answer import page_text
+from rag.citing import quotes
 from rag.collection import Asked
 from rag.lane import checked
 
@@ -43,13 +46,13 @@ def answered(
                 if not isinstance(event, LaneWaits | LaneGrounded | LaneBegan | LanePiece | LaneEnded):
                     continue
                 at = event.lane
-                now = [*now[:at], changed(now[at], event, lanes[at]), *now[at + 1 :]]
+                now = [*now[:at], changed(now[at], event, lanes[at], question), *now[at + 1 :]]
             yield now
     finally:
         comparison.stop()
 
 
-def changed(cell: Quarter, event: CompareEvent, lane: Lane) -> Quarter:
+def changed(cell: Quarter, event: CompareEvent, lane: Lane, question: str) -> Quarter:
     """A cell after an event of its lane."""
     match event:
         case LaneWaits():
@@ -61,18 +64,26 @@ def changed(cell: Quarter, event: CompareEvent, lane: Lane) -> Quarter:
         case LanePiece():
             return replace(cell, text=cell.text + event.text, line="answering…")
         case LaneEnded():
-            return ended(cell, event, lane)
+            return ended(cell, event, lane, question)
     return cell
 
 
-def ended(cell: Quarter, event: LaneEnded, lane: Lane) -> Quarter:
-    """A finished cell: marks that point nowhere are out, and a toy's marks stand where the words are."""
-    result, text = event.result, event.result.text.strip()
-    cited: tuple[int, ...] = ()
-    parts = [f"{result.seconds:.1f} s", ENDS.get(result.end, result.end)]
+def ended(cell: Quarter, event: LaneEnded, lane: Lane, question: str) -> Quarter:
+    """A finished cell: marks that point nowhere are out, and what a careful reader should know stands below."""
+    result = event.result
+    line = f"{result.seconds:.1f} s · {ENDS.get(result.end, result.end)}"
+    cell = replace(cell, text=result.text.strip(), running=False, error=result.error or "", line=line)
     if isinstance(lane.passages, Asked) and cell.passages:
-        found = checked(lane, text, lane.passages.found[: cell.passages])
-        text, cited = found.text, found.cited
-        if found.removed_marks:
-            parts.append(f"{found.removed_marks} marks without a passage taken out")
-    return replace(cell, text=text, cited=cited, running=False, error=result.error or "", line=" · ".join(parts))
+        return held(cell, lane, lane.passages, question)
+    return cell
+
+
+def held(cell: Quarter, lane: Lane, documents: Asked, question: str) -> Quarter:
+    """A finished cell with its marks and quotations held against the passages, as an answer of the talk is."""
+    hits = documents.found[: cell.passages]
+    found = checked(lane, cell.text, hits, question)
+    pages = [page_text(documents.collection, hit) for hit in hits]
+    notes = about_marks(found.doubtful, found.mended_marks, found.removed_marks) + about_quotes(
+        quotes(found.text, pages)
+    )
+    return replace(cell, text=found.text, cited=found.cited, notes=tuple(notes))

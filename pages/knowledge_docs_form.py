@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
+from gradio.components import Component
 
 from engine.settings import ASSETS, settings
 from pages.knowledge_lines import PICK
@@ -134,6 +135,39 @@ def indexing_fields(of: str, title: str, info: str) -> tuple[gr.Dropdown, gr.Num
 
 
 @dataclass(frozen=True)
+class Locks:
+    """The locked files of a plan: a list of them, and a box for the password of one."""
+
+    region: gr.Column
+    listed: gr.HTML
+    file: gr.Dropdown
+    password: gr.Textbox
+    leave: gr.Checkbox
+    give: gr.Button
+
+    @property
+    def shown(self) -> list[gr.Column | Component]:
+        """The outputs of knowledge_locks.listed."""
+        return [self.region, self.listed, self.file, self.password, self.leave]
+
+
+def locks_form() -> Locks:
+    """What is asked before Apply where files are locked."""
+    with gr.Column(visible=False, elem_id="knowledge-locks") as region:
+        listed = gr.HTML()
+        with gr.Row(elem_classes="fields"):
+            file = gr.Dropdown([], label="Locked file", allow_custom_value=True, elem_id="knowledge-locked",
+                               min_width=240)  # fmt: skip
+            password = gr.Textbox(
+                label="Its password", info="where it is not the one for all", type="password",
+                elem_id="knowledge-its-password", min_width=170,
+            )  # fmt: skip
+            give = gr.Button("Give it", size="sm", elem_id="knowledge-give")
+            leave = gr.Checkbox(False, label="Leave locked files out", elem_id="knowledge-leave", min_width=170)
+    return Locks(region, listed, file, password, leave, give)
+
+
+@dataclass(frozen=True)
 class Adding:
     """Documents in: the drop zone, the plan, the job, and the files that are here."""
 
@@ -143,6 +177,7 @@ class Adding:
     tags: gr.Textbox
     password: gr.Textbox
     plan: gr.HTML
+    locks: Locks
     apply: gr.Button
     discard: gr.Button
     gone: gr.Checkbox
@@ -177,9 +212,10 @@ def adding_form(launch: Launch) -> Adding:
                 label="Further tags", placeholder="comma, between, them", elem_id="knowledge-tags", min_width=170
             )
             password = gr.Textbox(
-                label="Password of encrypted PDFs", type="password", elem_id="knowledge-password", min_width=170
+                label="Password for all locked PDFs", type="password", elem_id="knowledge-password", min_width=170
             )
         plan = gr.HTML(elem_id="knowledge-plan")
+        locks = locks_form()
         with gr.Row(elem_classes="run-buttons"):
             apply = gr.Button("Apply", variant="primary", visible=False, elem_id="knowledge-apply")
             discard = gr.Button("Discard", size="sm", visible=False, elem_id="knowledge-discard")
@@ -199,9 +235,11 @@ def adding_form(launch: Launch) -> Adding:
         cleaned = gr.HTML(elem_id="knowledge-cleaned", js_on_load=PICK)
         with gr.Row(elem_classes="fields", visible=owner):
             phrases = gr.Textbox(
-                label="Lines that cleaning shall always take away, one per line", lines=2, elem_id="knowledge-phrases"
-            )
+                label="Lines that cleaning shall always take away, one per line",
+                info="all that are in force stand here; one that you delete comes back to the pages",
+                lines=2, elem_id="knowledge-phrases",
+            )  # fmt: skip
             clean = gr.Button("Keep these lines out", size="sm", elem_id="knowledge-clean")
         told = gr.HTML(elem_id="knowledge-told")
-    return Adding(drop, path, look, tags, password, plan, apply, discard, gone, progress, files, chosen,
+    return Adding(drop, path, look, tags, password, plan, locks, apply, discard, gone, progress, files, chosen,
                   remove, new_tags, tag, cleaned, phrases, clean, told)  # fmt: skip

@@ -27,10 +27,10 @@ def draw(request: gr.Request, study: Study, way: str, colour: str, deep: bool) -
     if way not in WAYS or colour not in COLOURS:
         raise Problem("Choose how to draw the map and what its colours stand for.")
     collection = collection_of(study, visitor(request))
-    last = next((turn for turn in reversed(study.turns) if turn.retrieved), None)
-    question = last.used if last else study.board.question if study.board else ""
+    search = study.asked
+    question = search.question if search else ""
     found = chunk_map(collection, "tsne" if way == "tsne" else "pca", 3 if deep else 2, question)
-    ranks = {hit.chunk.id: hit.rank for hit in study.shown} if question else {}
+    ranks = {hit.chunk.id: hit.rank for hit in search.retrieved.hits} if search else {}
     dots = [dot(point, found, colour, ranks.get(point.chunk.id)) for point in kept(found.points, ranks)]
     star = Star(*found.question, question) if found.question else None
     some = ""

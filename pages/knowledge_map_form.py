@@ -66,6 +66,7 @@ class Measuring:
     text: gr.Textbox
     modes: gr.CheckboxGroup
     ks: gr.Textbox
+    lengths: gr.CheckboxGroup
     measure: gr.Button
     stop: gr.Button
     result: gr.HTML
@@ -74,6 +75,7 @@ class Measuring:
     told: gr.HTML
 
 
+AS_IT_IS = "as it is"  # the passage length that the collection has
 QUESTIONS_HELP = """<p class="hint">One question a line, as JSON: <code>question</code>, and what counts as found:
 <code>file</code> (and <code>page</code>), or <code>keywords</code>, or <code>passage</code>.</p>"""
 
@@ -97,12 +99,19 @@ def measuring_form(launch: Launch) -> Measuring:
             elem_id="knowledge-modes",
         )  # fmt: skip
         ks = gr.Textbox("1, 3, 5, 10", label="Passages (k)", elem_id="knowledge-ks", min_width=130)
+        lengths = gr.CheckboxGroup(
+            [("As it is", AS_IT_IS)], value=[AS_IT_IS], label="Passage length in tokens",
+            info="another length is cut and embedded anew on a copy, which takes as long as re-indexing",
+            elem_id="knowledge-lengths",
+        )  # fmt: skip
         measure = gr.Button("Measure", variant="primary", elem_id="knowledge-measure", scale=0, min_width=120)
         stop = gr.Button("Stop", size="sm", elem_id="knowledge-measure-stop", min_width=60)
     result = gr.HTML(elem_id="knowledge-measured")
     with gr.Row(elem_classes="fields", visible=owner):
-        setting = gr.Dropdown([], label="A row of the table", allow_custom_value=True, elem_id="knowledge-setting",
-                              min_width=220)  # fmt: skip
+        setting = gr.Dropdown(
+            [], label="A row of the table", info="a row of another passage length re-indexes the collection",
+            allow_custom_value=True, elem_id="knowledge-setting", min_width=220,
+        )  # fmt: skip
         use = gr.Button("Use this setting", size="sm", elem_id="knowledge-use")
     told = gr.HTML(elem_id="knowledge-used")
-    return Measuring(upload, text, modes, ks, measure, stop, result, setting, use, told)
+    return Measuring(upload, text, modes, ks, lengths, measure, stop, result, setting, use, told)

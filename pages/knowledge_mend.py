@@ -10,27 +10,20 @@ from engine.access import may
 from engine.errors import Problem
 from engine.jobs import Job
 from pages import knowledge_render as render
-from pages.knowledge_add import look, watched
+from pages.knowledge_add import look
 from pages.knowledge_lines import cleaned
-from pages.knowledge_shelf import allowed, own
+from pages.knowledge_shelf import allowed, idle, own
 from pages.knowledge_study import Study
 from pages.parts import asks, visitor
 from pages.render import count
 from rag import job as jobs
 from rag import sample
-from rag.rebuilding import faults, trouble
+from rag.rebuilding import distinct, faults, trouble
 from rag.store import Store
 from rag.types import CollectionSettings, FileRecord
 
 DOCUMENTS = "knowledge-documents-tab"  # where the bar of a job stands
 GOING = "The bar under Documents shows how far it is; until it is done, questions are answered as before."
-
-
-def idle(study: Study) -> None:
-    """Raise Problem where a job works on the collection."""
-    job = watched(study)
-    if job is not None and not job.over:
-        raise Problem("This collection is being changed just now. Wait until that is done, or press Cancel.")
 
 
 def followed(request: gr.Request, study: Study, job: Job, sentence: str) -> list[Any]:
@@ -47,16 +40,26 @@ def reindex(request: gr.Request, study: Study, model: str | None, length: float 
         raise Problem("Choose the embedding model to re-index with; the field is empty.")
     if not 32 <= tokens <= 8192:
         raise Problem("The passage length must lie between 32 and 8,192 tokens.")
-    idle(study)
+    idle(name)
     job = jobs.start_reindex(name, visitor(request).name, wanted, tokens)
     return [*followed(request, study, job, f"'{name}' is re-indexed with {wanted}. {GOING}"), shown()]
+
+
+@asks("change collections")
+def recut(request: gr.Request, study: Study, tokens: int) -> list[Any]:
+    """Cut and embed the collection anew at another passage length, with the embedding model it has, as a job."""
+    name = own(request, study)
+    idle(name)
+    job = jobs.start_reindex(name, visitor(request).name, chunk_tokens=tokens)
+    told = f"'{name}' is re-indexed with passages of {tokens:,} tokens. {GOING}"
+    return [*followed(request, study, job, told), shown()]
 
 
 @asks("change collections")
 def accept(request: gr.Request, study: Study) -> list[Any]:
     """Re-index as the offer above the tabs says."""
     name = allowed(visitor(request), study.collection or sample.NAME)
-    idle(study)
+    idle(name)
     with Store.open(name) as store:
         wrong = trouble(store)
     if wrong is None:
@@ -105,7 +108,7 @@ def settle(request: gr.Request, study: Study, event: gr.EventData) -> list[Any]:
     """Put a line back, or give it to cleaning again: in the file that is looked at, or in all, as a job."""
     told: dict[str, Any] = event._data if isinstance(event._data, dict) else {}
     line, act, name = str(told.get("line", "")), str(told.get("act", "")), own(request, study)
-    idle(study)
+    idle(name)
     with Store.open(name) as store:
         record, made = store.file(study.file), store.settings
     everywhere = act.endswith("everywhere")
@@ -127,12 +130,23 @@ def decided(record: FileRecord | None, made: CollectionSettings, line: str, act:
     return [*kept, line] if act.startswith("keep") else [each for each in kept if each != line]
 
 
+@asks("ask documents")
+def in_force(request: gr.Request, study: Study) -> str:
+    """The lines that cleaning takes away from the collection, one a line, for the box in which they are changed."""
+    who = visitor(request)
+    name = allowed(who, study.collection or sample.NAME)
+    if not may(who, "change collections") or Store.folder_of(name) is None:
+        return ""
+    with Store.open(name) as store:
+        return "\n".join(store.settings.phrases)
+
+
 @asks("change collections")
 def keep_out(request: gr.Request, study: Study, phrases: str) -> list[Any]:
-    """Lines that cleaning shall take away from now on; every file is cleaned anew, as a job."""
+    """The lines that cleaning takes away from now on, all of them; every file is cleaned anew, as a job."""
     name = own(request, study)
-    idle(study)
-    wanted = list(dict.fromkeys(line.strip() for line in (phrases or "").splitlines() if line.strip()))
+    idle(name)
+    wanted = distinct((phrases or "").splitlines())
     job = jobs.start_phrases(name, wanted, visitor(request).name)
-    told = f"{count(len(wanted), 'line')} will be kept out. All files are cleaned anew. {GOING}"
-    return followed(request, study, job, told)
+    told = f"{count(len(wanted), 'line')} will be kept out" if wanted else "No line is kept out any more"
+    return followed(request, study, job, f"{told}. All files are cleaned anew. {GOING}")

@@ -41,6 +41,8 @@ def plan(reports: Sequence[FileReport], seconds: float, left_out: Sequence[str] 
     work = [report for report in reports if report.state in ("new", "changed", "moved", "gone")]
     time = f" It takes about {duration(max(1.0, seconds))}." if work else ""
     told = f"{count(len(reports), 'file')}: {states(reports)}." if work else f"Nothing to do: {states(reports)}."
+    if shut := sum(report.encrypted for report in reports):
+        told += f" {count(shut, 'file')} {'is' if shut == 1 else 'are'} locked with a password."
     rows = [
         f'<tr data-state="{escape(report.state)}"><th scope="row">{escape(report.file)}</th><td>{state(report)}</td>'
         f"<td>{amount(report.bytes)}</td><td>{escape(why(report))}</td></tr>"
@@ -53,7 +55,8 @@ def plan(reports: Sequence[FileReport], seconds: float, left_out: Sequence[str] 
 
 def state(report: FileReport) -> str:
     """A report's state in words."""
-    return escape(STATES.get(report.state, report.state))
+    shut = ", locked" if report.encrypted and report.state in ("new", "changed") else ""
+    return escape(STATES.get(report.state, report.state)) + shut
 
 
 def why(report: FileReport) -> str:
@@ -67,6 +70,18 @@ def why(report: FileReport) -> str:
         if number and not report.reason:
             parts.append(f"{count(number, 'page')} {what}")
     return ". ".join(parts) + "." * bool(parts)
+
+
+def locks(names: Sequence[str], missing: Sequence[str]) -> str:
+    """The locked files of a plan, and which of them still need their password."""
+    if not names:
+        return ""
+    rows = [
+        f'<tr data-state="{"encrypted" if name in missing else "added"}"><th scope="row">{escape(name)}</th>'
+        f"<td>{'needs its password' if name in missing else 'opens with its password'}</td></tr>"
+        for name in names
+    ]
+    return table(("Locked file", "Password"), rows, "locks")
 
 
 def refusals(left_out: Sequence[str]) -> str:

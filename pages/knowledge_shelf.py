@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +17,8 @@ from pages.parts import asks, visitor
 from pages.render import count
 from pages.upload import EXPORT, batch_folder, forget
 from rag import sample
+from rag.adding import alone
+from rag.job import jobs_of
 from rag.opened import forgotten, told
 from rag.rebuilding import trouble
 from rag.store import Store, list_collections, unreadable_collections
@@ -119,10 +122,13 @@ def rename(request: gr.Request, study: Study, name: str) -> list[Any]:
 
 @asks("change collections")
 def delete(request: gr.Request, study: Study) -> list[Any]:
-    """Remove the collection, after the second click."""
+    """Remove the collection, after the second click; not while a job or a command works on it."""
     who, name = visitor(request), own(request, study)
-    forgotten(name)
-    Store.open(name).delete()
+    idle(name)
+    store = Store.open(name)
+    with closing(store), alone(store):
+        forgotten(name)
+        store.delete()
     study.choose(sample.NAME)
     return [gr.Row(visible=False), render.told(f"'{name}' is deleted."), *view(study, who)]
 
@@ -133,6 +139,13 @@ def own(request: gr.Request, study: Study) -> str:
     if name == sample.NAME:
         raise Problem("The sample collection stays as it is. Create one of your own first.")
     return name
+
+
+def idle(name: str) -> None:
+    """Raise Problem where a job works on the collection, or waits for its turn to."""
+    folder = Store.folder_of(name)
+    if folder is not None and any(not job.over for job in jobs_of(folder.name)):
+        raise Problem("This collection is being changed just now. Wait until that is done, or press Cancel.")
 
 
 @asks("change collections")

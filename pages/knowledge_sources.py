@@ -8,18 +8,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
+from pages.knowledge_form import MODES
 from pages.knowledge_plots import cosine_histogram
 from pages.knowledge_render import table, tags
-from pages.knowledge_study import EMPTY_SOURCES, Study
+from pages.knowledge_study import EMPTY_SOURCES, Search, Study, Turn
 from pages.render import count
+from rag.citing import Quote
 from rag.render import Picture, spans
 from rag.retrieve import Retrieved
 from rag.types import Chunk, Hit
-from rag.why import Standing
+from rag.why import Standing, why, wished
 
 MARK = re.compile(r"\[(\d{1,3})\]")
 WORD = re.compile(r"\w+")
 HEADING = re.compile(r"^#{1,6} +", re.MULTILINE)  # of Markdown, which is no word of the text
+FUSED = {"both": "Rank after fusing both", "vector": "Rank of the search", "keyword": "Rank of the search"}
 EXCERPT = 420  # characters of a passage in the list of sources
 
 
@@ -47,17 +50,15 @@ def answer(text: str, cited: Sequence[int], running: bool = False) -> str:
 
 def pane(study: Study) -> str:
     """What stands beside the answer: the page that is open, the hits, and how near they are."""
-    number, opened = study.opened
-    last = next((turn for turn in reversed(study.turns) if turn.retrieved), None)
-    if study.board:
-        busy = '<p class="quiet">Looking into the documents…</p>' if study.board.running else ""
-        return opened + (sources(study.board.hits, (), number) or busy)
-    if last is None or last.retrieved is None:
-        return EMPTY_SOURCES
-    if not study.shown:
-        return opened + nothing_near(last.retrieved) + histogram(last.retrieved)
-    turn = next((turn for turn in reversed(study.turns) if turn.hits == study.shown), last)
-    return opened + sources(turn.hits, turn.cited, number, turn.read) + histogram(turn.retrieved)
+    (number, opened), search = study.opened, study.search
+    if search is None:
+        running = study.board is not None and study.board.running
+        return '<p class="quiet">Looking into the documents…</p>' if running else EMPTY_SOURCES
+    found = search.retrieved
+    if not found.hits:
+        return opened + nothing_near(found) + histogram(found)
+    turn = next((turn for turn in study.turns if turn.search is search), Turn(""))
+    return opened + sources(found.hits, turn.cited, number, turn.read, found) + histogram(found)
 
 
 def nothing_near(found: Retrieved) -> str:
@@ -74,27 +75,32 @@ def nearest_of(found: Retrieved) -> tuple[Hit, ...]:
     return (found.below or ((found.nearest,) if found.nearest else ()))[:3]
 
 
-def histogram(found: Retrieved | None) -> str:
+def histogram(found: Retrieved) -> str:
     """How near the passages are to the question, its hits and the cutoff."""
-    if found is None:
-        return ""
     shown = found.distribution
     drawn = cosine_histogram(shown.edges, shown.question, shown.background, shown.hits, found.cutoff)
     return f'<div class="histograms">{drawn}</div>'
 
 
-def sources(hits: Sequence[Hit], cited: Sequence[int] = (), opened: int | None = None, read: Sequence[str] = ()) -> str:
+def sources(
+    hits: Sequence[Hit],
+    cited: Sequence[int] = (),
+    opened: int | None = None,
+    read: Sequence[str] = (),
+    found: Retrieved | None = None,
+) -> str:
     """The hits as a list in the order of their numbers: where from, how near, why, and the passage's beginning.
 
-    `read` are the passages as the model read them, in the same order; a toy reads only a part of each.
+    `read` are the passages as the model read them, in the same order; a toy reads only a part of each. `found` is the
+    search that gave the hits.
     """
     if not hits:
         return ""
-    rows = (source(hit, cited, opened, read[at] if at < len(read) else "") for at, hit in enumerate(hits))
+    rows = (source(hit, cited, opened, read[at] if at < len(read) else "", found) for at, hit in enumerate(hits))
     return f'<ol class="sources">{"".join(rows)}</ol>'
 
 
-def source(hit: Hit, cited: Sequence[int], opened: int | None, read: str = "") -> str:
+def source(hit: Hit, cited: Sequence[int], opened: int | None, read: str = "", found: Retrieved | None = None) -> str:
     """One hit."""
     chunk, mark = hit.chunk, ' data-cited="yes"' if hit.rank in cited else ""
     current = ' aria-current="true"' if hit.rank == opened else ""
@@ -106,7 +112,7 @@ def source(hit: Hit, cited: Sequence[int], opened: int | None, read: str = "") -
     return (
         f'<li{mark}{current}><button type="button" class="open-source" data-cite="{hit.rank}">{where(hit)}'
         f'</button><p class="excerpt">{matched(excerpt(chunk.text), hit.matched)}</p>{same}'
-        f'<details class="why"><summary>Why this passage</summary>{reasons(hit, part)}</details></li>'
+        f'<details class="why"><summary>Why this passage</summary>{reasons(hit, part, found)}</details></li>'
     )
 
 
@@ -133,6 +139,11 @@ def about_marks(doubtful: Sequence[int] = (), mended: int = 0, removed: int = 0)
     return said
 
 
+def about_quotes(found: Sequence[Quote]) -> list[str]:
+    """What a careful reader should know of the quotations in an answer, in sentences."""
+    return [f"No cited page holds this quotation: “{each.text}”" for each in found if not each.numbers]
+
+
 def where(hit: Hit) -> str:
     """A hit's number, its file and page with their tags, and how near it is."""
     chunk = hit.chunk
@@ -142,8 +153,8 @@ def where(hit: Hit) -> str:
     )
 
 
-def reasons(hit: Hit, part: str = "") -> str:
-    """Each part of a hit's rank; `part` is what of it the model read."""
+def reasons(hit: Hit, part: str = "", found: Retrieved | None = None) -> str:
+    """Each part of a hit's rank; `part` is what of it the model read, `found` the search that gave it."""
     facts = [("Cosine to the question", f"{hit.cosine:.3f}")]
     facts.append(("Rank by meaning", str(hit.vector_rank) if hit.vector_rank else "not among them"))
     words = ", ".join(hit.matched)
@@ -152,19 +163,29 @@ def reasons(hit: Hit, part: str = "") -> str:
         facts.append(("Words in common", words))
     if abs(hit.score - hit.cosine) > 1e-9:
         facts.append(("Score after fusing both ranks", f"{hit.score:.4f}"))
+    if found and (place := why(found, hit).fused_rank):
+        facts.append((FUSED[found.mode], str(place)))
     if hit.rerank is not None:
         facts.append(("Score of the cross-encoder", f"{hit.rerank:.3f}"))
+        if found and (places := why(found, hit).rerank_change) is not None:
+            facts.append(("Change by reranking", moved(places)))
     facts.append(("Place in the end", str(hit.rank)))
     rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     return f"<dl>{rows}{f'<div>{part}</div>' if part else ''}</dl>"
 
 
-def absent(found: Standing) -> str:
-    """Where a page stands for a question, and the passages that stand before it."""
+def moved(places: int) -> str:
+    """How far a hit went up (above 0) or down, in words."""
+    return f"{count(abs(places), 'place')} {'up' if places > 0 else 'down'}" if places else "nothing"
+
+
+def absent(found: Standing, search: Search) -> str:
+    """Where a page stands for the question that was searched for, and the passages that stand before it."""
     words = f"rank {found.keyword_rank:,} by words" if found.keyword_rank else "none of the question's words"
     below = " Its cosine lies below the cutoff." if found.below_cutoff else ""
     line = (
-        f"The best passage of {escape(found.chunk.file)}, {escape(found.chunk.pages)} is number {found.rank:,} of "
+        f"{escape(searched(search))} the best passage of "
+        f"{escape(found.chunk.file)}, {escape(found.chunk.pages)} is number {found.rank:,} of "
         f"{found.of:,}: cosine {found.cosine:.3f}, rank {found.vector_rank:,} by meaning, {words}.{below}"
     )
     rows = [
@@ -174,6 +195,14 @@ def absent(found: Standing) -> str:
     ]
     before = table(("Rank", "Stands before it", "Page", "Cosine"), rows, "beaten") if rows else ""
     return f'<p class="plan-line">{line}</p>{before}'
+
+
+def searched(search: Search) -> str:
+    """A search as the beginning of a sentence: its question, its filter, and whether it was reranked."""
+    only = wished(search.how.where)
+    among = f" among passages tagged {only}" if only else ""
+    order = ", reranked" if search.how.rerank else ""
+    return f"For “{search.question}”, searched by {MODES[search.how.mode].lower()}{among}{order},"
 
 
 def excerpt(text: str) -> str:

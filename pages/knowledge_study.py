@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from rag.collection import How
 from rag.retrieve import Retrieved
 from rag.types import Hit
 
@@ -13,6 +14,19 @@ EMPTY_TALK = """<div class="knowledge-empty"><p>Ask a question: the passages tha
 the answer, numbered as the answer cites them. A click on a number opens the page.</p>
 <p class="quiet">The sample collection is read on its first use, which takes some seconds.</p></div>"""
 EMPTY_SOURCES = '<p class="quiet">The passages that an answer rests on stand here.</p>'
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was searched for and found, and how: the two belong together."""
+
+    retrieved: Retrieved
+    how: How
+
+    @property
+    def question(self) -> str:
+        """The question that was searched for, which for a follow-up is not the one that was written."""
+        return self.retrieved.question_used
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class Turn:
     notes: tuple[str, ...] = ()
     context: bool = True
     model: str = ""
-    retrieved: Retrieved | None = None
+    search: Search | None = None
     read: tuple[str, ...] = ()
     running: bool = False
     seconds: float = 0.0
@@ -40,30 +54,35 @@ class Turn:
 
 @dataclass
 class Waiting:
-    """What stands ready to be applied: the plan, what it reads, and whether its collection was made for it alone."""
+    """What stands ready to be applied: the plan, what it reads, and whether its collection was made for it alone.
+
+    `passwords` are those that open a locked file, by its name in the plan.
+    """
 
     plan: Any = None
     sources: Any = None
     batch: str = ""
     collection: str = ""
     made: bool = False
+    passwords: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class Board:
-    """A question through several lanes: their cells, and the hits that the grounded ones cite."""
+    """A question through several lanes: their cells, and the search whose hits the grounded ones cite."""
 
     question: str
     cells: tuple[Any, ...] = ()
-    hits: tuple[Hit, ...] = ()
+    search: Search | None = None
     running: bool = True
 
 
 class Study:
     """Lives in gr.State by reference: the page's stream works on it while Stop reaches in from outside.
 
-    `file` is the one that is looked at; `seen` is what the last look at the job showed; `shown` are the hits that
-    stand in the list of sources, `opened` is the number of the passage that is open and its page as HTML.
+    `file` is the one that is looked at; `seen` is what the last look at the job showed; `search` is the one whose hits
+    stand in the list of sources, `opened` is the number of the passage that is open and its page as HTML. `stopping`
+    ends the answer, `measured` the measuring.
     """
 
     def __init__(self, collection: str = "") -> None:
@@ -74,9 +93,10 @@ class Study:
         self.job = ""
         self.seen = ""
         self.board: Board | None = None
-        self.shown: tuple[Hit, ...] = ()
+        self.search: Search | None = None
         self.opened: tuple[int, str] = (0, "")
         self.stopping = threading.Event()
+        self.measured = threading.Event()
 
     def __deepcopy__(self, memo: dict) -> Study:
         """A fresh study: Gradio copies the first one for every visitor."""
@@ -91,13 +111,20 @@ class Study:
     def clear(self) -> None:
         """End the talk."""
         self.stopping.set()
-        self.turns, self.board, self.shown, self.opened = [], None, (), (0, "")
+        self.turns, self.board, self.search, self.opened = [], None, None, (0, "")
 
     def begin(self, turn: Turn) -> int:
         """Add a turn; its place in the talk."""
         self.stopping, self.opened = threading.Event(), (0, "")
         self.turns.append(turn)
         return len(self.turns) - 1
+
+    @property
+    def asked(self) -> Search | None:
+        """The search of the question that was asked last with the documents, whatever is looked at since."""
+        if self.board:
+            return self.board.search
+        return next((turn.search for turn in reversed(self.turns) if turn.search), None)
 
     @property
     def busy(self) -> bool:

@@ -50,7 +50,7 @@ def status(turns: Sequence[Turn]) -> str:
 
 @dataclass(frozen=True)
 class Quarter:
-    """One cell of the board: whose answer, whether it had the passages, and how far it is."""
+    """One cell of the board: whose answer, whether it had the passages, how far it is, and what is to be said of it."""
 
     title: str
     model: str
@@ -61,6 +61,7 @@ class Quarter:
     line: str = ""
     passages: int = 0
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def quarters(question: str, cells: Sequence[Quarter]) -> str:
@@ -80,8 +81,10 @@ def quarter(cell: Quarter) -> str:
         else render.answer(cell.text, cell.cited, cell.running)
     )
     state = "running" if cell.running else "ended"
+    notes = "".join(f"<p>{escape(note)}</p>" for note in cell.notes)
     return (
         f'<section class="quarter{" grounded" * cell.context}" data-state="{state}">'
         f"<h4>{escape(cell.title)}<small>{escape(cell.model)}, {kind}</small></h4>"
-        f'<div class="reply">{body}</div><p class="stats">{escape(cell.line)}</p></section>'
+        f'<div class="reply">{body}</div><div class="aside">{notes}</div>'
+        f'<p class="stats">{escape(cell.line)}</p></section>'
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rag.index import Index
+    from rag.retrieve import Retrieved
     from rag.types import Hit
 
 Mode = Literal["both", "vector", "keyword"]
@@ -134,18 +135,21 @@ class Collection:
 class Asked:
     """A collection and how it is searched, as engine.respond.Passages: a lane's documents.
 
-    `found` holds what the last search gave, so that a page can show the hits behind the passages.
+    `found` holds what the last search gave and `searches` all of it, so that a page can show what is behind the
+    passages.
     """
 
     collection: Collection
     how: How = field(default_factory=How)
     found: list[Hit] = field(default_factory=list, compare=False, repr=False)
+    searches: list[Retrieved] = field(default_factory=list, compare=False, repr=False)
 
     def search(self, question: str, k: int) -> Sequence[Passage]:
         """What was found for the question; how many is said by `how`."""
         from rag.retrieve import retrieve
 
-        self.found[:] = retrieve(self.collection, question, **vars(self.how)).hits
+        given = retrieve(self.collection, question, **vars(self.how))
+        self.found[:], self.searches[:] = given.hits, [given]
         return [passage(hit) for hit in self.found]
 
     def nearest(self, question: str) -> Passage | None:

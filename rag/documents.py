@@ -19,6 +19,8 @@ from engine.settings import ROOT
 from rag.types import Page
 
 SECONDS = 120.0  # for one file
+PEEK = 15.0  # for a look whether a file is locked: a person waits for it
+ENCRYPTED = "encrypted"  # the state of a file that no password has opened
 GARBLED = 0.12  # share of characters that stand for none: from there on a page cannot be used
 CRASHED = "Reading it broke the reader (it was damaged, or took too much memory). Save or download it again."
 LATE = "Reading it took longer than {seconds:g} seconds"
@@ -48,6 +50,7 @@ class Reader:
     seconds: float = SECONDS
     process: subprocess.Popen[bytes] | None = None
     rest: bytes = field(default=b"", repr=False)
+    locked: set[Path] = field(default_factory=set)  # what `count` met that opens with a password only
 
     def __enter__(self) -> Reader:
         return self
@@ -56,7 +59,8 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """End the child."""
+        """End the child; what it said and nobody read is gone."""
+        self.rest = b""
         if self.process:
             self.process.kill()
             self.process.communicate()
@@ -83,15 +87,30 @@ class Reader:
         return Document(path, kind, tuple(pages), "", " ".join(end.get("notes", ())), bool(end.get("lost")))
 
     def count(self, path: Path, name: str = "") -> int:
-        """About how many pages a file has, for an estimate; 0 where it cannot be opened."""
+        """About how many pages a file has, for an estimate; 0 where it cannot be opened. Notes which are locked."""
         try:
-            return int([*self.lines({"path": str(path), "name": name or path.name, "count": True})][-1].get("pages", 0))
+            *_, end = self.lines({"path": str(path), "name": name or path.name, "count": True})
         except (TimeoutError, EOFError):
             return 0
+        pages = int(end.get("pages", 0))
+        if not pages and end.get("kind") == "pdf" and self.stays_locked(path, name):
+            self.locked.add(path)
+        return pages
 
-    def lines(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stays_locked(self, path: Path, name: str = "", password: str = "") -> bool:
+        """Whether a password does not open a file; what else is wrong with it does not count."""
+        request = {"path": str(path), "name": name or path.name, "passwords": [password] if password else []}
+        try:
+            first = next(self.lines(request, PEEK))
+        except (TimeoutError, EOFError):
+            return False
+        if not first.get("end"):
+            self.close()  # it is open, and the child would go on reading
+        return first.get("state") == ENCRYPTED
+
+    def lines(self, request: dict[str, Any], seconds: float | None = None) -> Iterator[dict[str, Any]]:
         """What the child says to a request. Raises TimeoutError or EOFError, after which the child is gone."""
-        deadline = time.monotonic() + self.seconds
+        deadline = time.monotonic() + (seconds or self.seconds)
         process = self.asked(json.dumps(request).encode() + b"\n")
         while True:
             line = json.loads(self.line(process, deadline))
@@ -120,12 +139,10 @@ class Reader:
             waiting.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
             while b"\n" not in pieces[-1]:
                 if not waiting.select(max(0.0, deadline - time.monotonic())):
-                    self.rest = b""
                     self.close()
                     raise TimeoutError
                 got = os.read(process.stdout.fileno(), 2**16)  # type: ignore[union-attr]
                 if not got:
-                    self.rest = b""
                     self.close()
                     raise EOFError
                 pieces.append(got)

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.teaching.turns import Stopped
 from rag.collection import MODES, Collection, Mode
 from rag.questions import Question
 from rag.retrieve import retrieve
@@ -154,8 +155,13 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
 
 
 @contextmanager
-def at_size(store: Store, chunk_tokens: int, overlap: int | None = None) -> Iterator[Collection]:
-    """A copy of a collection, cut and embedded anew at another chunk size, in a folder that goes afterwards."""
+def at_size(
+    store: Store, chunk_tokens: int, overlap: int | None = None, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Collection]:
+    """A copy of a collection, cut and embedded anew at another chunk size, in a folder that goes afterwards.
+
+    `stop` is asked between batches. Raises Stopped once it says yes, Problem for a size that makes no sense.
+    """
     from rag.rebuilding import rebuild
 
     with tempfile.TemporaryDirectory(prefix="diptych-measure-") as folder:
@@ -166,7 +172,8 @@ def at_size(store: Store, chunk_tokens: int, overlap: int | None = None) -> Iter
             here.backup(copy)
         with Store(Path(folder)) as made:
             apart = made.settings.overlap * chunk_tokens // made.settings.chunk_tokens if overlap is None else overlap
-            rebuild(made, chunk_tokens=chunk_tokens, overlap=apart)
+            if not rebuild(made, chunk_tokens=chunk_tokens, overlap=apart, stop=stop):
+                raise Stopped
             yield Collection(made)
 
 

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from rag.index import Index
 from rag.retrieve import Collection
 from rag.store import Store
+from rag.storing.schema import FILE
 
 _lock = threading.RLock()
 _open: dict[str, tuple[Store, Collection]] = {}  # by the folder's name, which a renamed collection keeps
+_files: dict[str, tuple[int, int]] = {}  # by the same, which file on the disk was opened
 _told: dict[str, list[str]] = {}  # by the same, what opening had to say
 
 
 def opened(name: str, tell: Callable[[str], None] = lambda sentence: None) -> Collection:
     """The collection of that name, with its index brought up to the store.
 
-    Where another process holds the index, the store itself is searched, exactly; `tell` says why. Raises Problem.
+    One that another process has deleted and made again under the same name is opened anew. Where another process
+    holds the index, the store itself is searched, exactly; `tell` says why. Raises Problem.
     """
     with _lock:
-        folder = Store.folder_of(name.strip())
-        key = folder.name if folder else ""
-        if key not in _open:
-            store = Store.open(name)
-            key = store.folder.name
-            _told[key] = []
+        with Store.open(name) as found:
+            folder = found.folder
+        key, file = folder.name, file_of(folder)
+        if _files.get(key) != file:
+            let_go(key)
+            store = Store(folder)
+            _told[key], _files[key] = [], file
             _open[key] = (store, Collection(store, indexed(store, noting(_told[key], tell))))
-        collection = _open[key][1]
-    return collection
+        return _open[key][1]
+
+
+def file_of(folder: Path) -> tuple[int, int]:
+    """Which file a store is: (device, inode). The system gives an inode to no other file while this one is open."""
+    found = (folder / FILE).stat()
+    return found.st_dev, found.st_ino
 
 
 def noting(said: list[str], tell: Callable[[str], None]) -> Callable[[str], None]:
@@ -60,11 +70,18 @@ def indexed(store: Store, tell: Callable[[str], None]) -> Index | None:
 
 def forgotten(name: str) -> None:
     """Let go of a collection, before it is renamed or deleted."""
+    folder = Store.folder_of(name.strip())
+    if folder:
+        let_go(folder.name)
+
+
+def let_go(key: str) -> None:
+    """Close what is open of a collection, by its folder's name; nothing where it is not open."""
     with _lock:
-        folder = Store.folder_of(name.strip())
-        found = _open.pop(folder.name, None) if folder else None
-        _told.pop(folder.name if folder else "", None)
-    if found:
-        store, collection = found
-        collection.close()
-        store.close()
+        found = _open.pop(key, None)
+        _told.pop(key, None)
+        _files.pop(key, None)
+        if found:
+            store, collection = found
+            collection.close()
+            store.close()

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from engine.errors import Problem
 from rag.collection import Collection, Mode
-from rag.retrieve import Retrieved, fused
+from rag.rerank import reranked
+from rag.retrieve import POOL, Retrieved, candidates, fused
+from rag.storing.filters import Where
 from rag.types import Chunk, Hit
 
 BEATEN_BY = 10  # passages that are named
@@ -63,24 +65,28 @@ def standing(
     page: int | None = None,
     mode: Mode = "both",
     cutoff: float | None = None,
+    where: Where | None = None,
+    rerank: str = "",
+    k: int = 3,
 ) -> Standing:
     """Where a page (from 0; None is the whole file) stands for a question. Raises Problem where it has no chunk.
 
-    Every chunk is ranked, by both ways, so that the rank is told however far down it is.
+    Every chunk that the filter leaves is ranked, so that the rank is told however far down it is: first the candidates
+    as `retrieve` orders them with the same arguments, then the others.
     """
-    wanted = [c for c in collection.store.chunks_of(file) if page is None or c.page <= page <= c.last_page]
-    if not wanted:
-        where = f"page {page + 1} of {file}" if page is not None else file
-        raise Problem(f"There is no passage of {where} in '{collection.name}'. It may be empty or not added.")
-    vector = collection.vector_of(question)
-    count = collection.store.count()
-    near = collection.exact.search(vector, count)
-    worded = dict(collection.by_words(question, count))
+    vector, count = collection.vector_of(question), collection.store.count()
+    near = collection.exact.search(vector, count, where)
+    worded = dict(collection.by_words(question, count, where))
     ids = [one for one, _ in near]
-    order = list(fused(ids if mode != "keyword" else [], list(worded) if mode != "vector" else []))
-    order += [one for one in ids if mode == "keyword" and one not in worded]
-    best = min(wanted, key=lambda chunk: order.index(chunk.id))
-    cosines, rank = dict(near), order.index(best.id)
+    wanted = chunks_on(collection, file, page, set(ids), where)
+    ranked, _ = candidates(collection, question, mode, max(POOL, 4 * k), where, {})
+    if rerank:
+        ranked = reranked(rerank, question, ranked)
+    rest = fused(ids if mode != "keyword" else [], list(worded) if mode != "vector" else [])
+    order = list(dict.fromkeys([*(hit.chunk.id for hit in ranked), *rest, *ids]))
+    places = {one: place for place, one in enumerate(order)}
+    best = min(wanted, key=lambda chunk: places[chunk.id])
+    cosines, rank = dict(near), places[best.id]
     limit = collection.calibration()[0].cutoff if cutoff is None else cutoff
     before = collection.store.chunks(order[: min(rank, BEATEN_BY)])
     return Standing(
@@ -89,11 +95,29 @@ def standing(
         ids.index(best.id) + 1,
         rank_of(list(worded), best.id),
         rank + 1,
-        count,
+        len(ids),
         worded.get(best.id, ()),
         cosines[best.id] < limit,
         tuple((chunk, cosines[chunk.id]) for chunk in before),
     )
+
+
+def chunks_on(collection: Collection, file: str, page: int | None, left: set[str], where: Where | None) -> list[Chunk]:
+    """The chunks of a page, of those that the filter leaves. Raises Problem where there is none."""
+    wanted = [c for c in collection.store.chunks_of(file) if page is None or c.page <= page <= c.last_page]
+    place = f"page {page + 1} of {file}" if page is not None else file
+    if not wanted:
+        raise Problem(f"There is no passage of {place} in '{collection.name}'. It may be empty or not added.")
+    found = [chunk for chunk in wanted if chunk.id in left]
+    if not found:
+        raise Problem(f"The search left {place} out: it was for {wished(where)} alone. Ask again without that filter.")
+    return found
+
+
+def wished(where: Where | None) -> str:
+    """The values of a filter, as words with commas."""
+    values = (where or {}).values()
+    return ", ".join(one for value in values for one in ([value] if isinstance(value, str) else value))
 
 
 def rank_of(order: Sequence[str], one: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
@@ -75,11 +76,13 @@ class Seats:
             seat.leave()
 
     async def _held(self, model: Model) -> Any:
-        """What `hold` gives, from a thread; given back at once where nobody waits for it any more."""
-        task = asyncio.get_running_loop().run_in_executor(None, hold, model, self._pool)
+        """What `hold` gives, from a thread; given up, or given back at once, where nobody waits for it any more."""
+        left = threading.Event()
+        task = asyncio.get_running_loop().run_in_executor(None, hold, model, self._pool, left.is_set)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            left.set()
             task.add_done_callback(let_go)
             raise
         except Exception as error:
@@ -87,11 +90,14 @@ class Seats:
 
 
 def hold(
-    model: Model, pool: Callable[[], Pool] | None
+    model: Model, pool: Callable[[], Pool] | None, left: Callable[[], bool]
 ) -> tuple[Base, DecodeLoop, Adapter | None, contextlib.ExitStack]:
-    """The base of a model held in memory, where the model's rows run, and what lets go of it. Raises Problem."""
+    """The base of a model held in memory, where the model's rows run, and what lets go of it. Raises Problem.
+
+    Raises engine.pool.Stopped once the client has `left` while its files were fetched.
+    """
     with contextlib.ExitStack() as until_placed:
-        base = until_placed.enter_context((pool or own_pool)().hold(model))
+        base = until_placed.enter_context((pool or own_pool)().hold(model, stopped=left))
         loop, adapter = base.place(model)
         return base, loop, adapter, until_placed.pop_all()
 

@@ -15,6 +15,7 @@ from rag.opened import forgotten
 from rag.store import Store
 from tests.pages.adding import Hands, hands  # noqa: F401 - fixture
 from tests.pages.papers import pdf
+from tests.rag.papers import pdf as locked
 
 PATIENCE = 150_000  # milliseconds for what loads a model or starts a process on a busy machine
 SAID = "Ada Quill wrote the zebra crossing protocol in 1911 [1]. See also [9]."
@@ -201,3 +202,37 @@ def test_phone_has_no_sideways_scroll_and_empty_question_is_told(tab: Page):
         assert width <= 391, f"{name} is {width} pixels wide"
     tab.locator("#knowledge-send").click()
     expect(tab.get_by_text("Write a question first; the box is empty.")).to_be_visible()
+
+
+def test_locked_file_is_told_and_opened_before_it_is_added(tab: Page, folder: Path):
+    locked(folder / "yaks" / "secret.pdf", [["The secret of the yaks is a warm bath in winter."]], password="steam")
+    tab.set_default_timeout(PATIENCE)
+    to_documents(tab)
+    drop(tab, folder)
+    plan = tab.locator("#knowledge-plan")
+    expect(plan).to_contain_text("1 file is locked with a password.", timeout=PATIENCE)
+    locks = tab.locator("#knowledge-locks")
+    expect(locks).to_contain_text("needs its password")
+    tab.locator("#knowledge-apply").click()
+    expect(tab.get_by_text("yaks/secret.pdf is locked. Give the password below the plan")).to_be_visible()
+    expect(plan).to_contain_text("locked with a password")
+    tab.locator("#knowledge-its-password input").fill("steam")
+    tab.locator("#knowledge-give").click()
+    expect(locks).to_contain_text("opens with its password")
+    tab.locator("#knowledge-apply").click()
+    expect(locks).to_be_hidden()
+    expect(tab.locator("#knowledge-progress .job-bar")).to_have_attribute("data-state", "done", timeout=PATIENCE)
+    expect(tab.locator("#knowledge-files")).to_contain_text("yaks/secret.pdf")
+
+    tab.get_by_role("button", name="One file: tags, removal").click()
+    tab.locator("#knowledge-phrases textarea").fill("shaved yak")
+    tab.locator("#knowledge-clean").click()
+    expect(tab.locator("#knowledge-progress")).to_contain_text("cleaning anew done in", timeout=PATIENCE)
+    tab.reload()
+    to_documents(tab)
+    choose(tab, "striped papers")
+    tab.get_by_role("button", name="One file: tags, removal").click()
+    expect(tab.locator("#knowledge-phrases textarea")).to_have_value("shaved yak")
+    tab.get_by_role("tab", name="Measure").click()
+    expect(tab.locator("#knowledge-lengths")).to_contain_text("As it is: 256")
+    expect(tab.locator("#knowledge-lengths input")).to_have_count(2)

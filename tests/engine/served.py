@@ -127,7 +127,7 @@ class ScriptedPool:
         self.pins, self.wait, self.loads = 0, wait, 0
 
     @contextlib.contextmanager
-    def hold(self, model: Model, tell: Any = None) -> Iterator[ScriptedBase]:
+    def hold(self, model: Model, tell: Any = None, stopped: Any = None) -> Iterator[ScriptedBase]:
         self.loads += 1
         time.sleep(self.wait)
         self.pins += 1

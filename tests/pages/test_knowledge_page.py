@@ -256,8 +256,8 @@ def test_measuring_fills_the_table_and_its_row_can_be_used(read_sample):
     text = '{"question": "What is a fat tail?", "file": "fat-tails.pdf"}\n{"question": "Odd?", "keywords": ["xyzzy"]}'
     *_, (html, choice) = measuring.run(request(), Study(sample.NAME), None, text, ["both", "keyword"], "1, 3")
     assert html.count("<tr><td>") == 4 and "found nothing for 1 question" in html and "Odd?" in html
-    assert len(choice.choices) == 4 and choice.value == "both/1"
-    assert measuring.use(request(), "keyword/3")[:2] == ["keyword", 3]
+    assert len(choice.choices) == 4 and choice.value == "both/1/256"
+    assert measuring.use(request(), Study(sample.NAME), "keyword/3/256")[:2] == ["keyword", 3]
     for upload_path, words, modes, ks, sentence in (
         (None, "", ["both"], "1", "Upload a question file"),
         (None, text, [], "1", "at least one way"),
@@ -267,7 +267,7 @@ def test_measuring_fills_the_table_and_its_row_can_be_used(read_sample):
         with pytest.raises(gr.Error, match=sentence):
             list(measuring.run(request(), Study(sample.NAME), upload_path, words, modes, ks))
     with pytest.raises(gr.Error, match="Measure first"):
-        measuring.use(request(), "sniff/3")
+        measuring.use(request(), Study(sample.NAME), "sniff/3/256")
 
 
 def test_sample_cannot_be_changed_and_names_are_kept_apart(herd: Path):

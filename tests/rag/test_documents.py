@@ -51,6 +51,17 @@ def test_a_locked_pdf_asks_for_its_password_and_opens_with_the_right_one(reader:
     assert reader.read(tmp_path / "copy.pdf").pages[0].text == "A secret page."
 
 
+def test_counting_pages_notes_which_files_are_locked(tmp_path: Path) -> None:
+    shut = papers.pdf(tmp_path / "shut.pdf", [["Nobody reads this."]] * 2, password="a key")
+    plain = papers.pdf(tmp_path / "plain.pdf", [["Everybody reads this."]] * 3)
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4\nnothing of it is left")
+    with Reader() as reader:
+        counts = [reader.count(path) for path in (shut, plain, tmp_path / "broken.pdf")]
+        assert counts == [0, 3, 0] and reader.locked == {shut}
+        assert reader.stays_locked(shut, password="another key") and not reader.stays_locked(shut, password="a key")
+        assert len(reader.read(plain).pages) == 3, "the next file got what was left of the last one"
+
+
 def test_a_scan_is_told_from_a_page_with_words(reader: Reader, tmp_path: Path) -> None:
     document = reader.read(papers.scanned(tmp_path / "scan.pdf"))
     assert [page.fault for page in document.pages] == ["empty"] and not document.state

@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from engine.errors import Problem
+from engine.teaching.turns import Stopped
 from rag.collection import Collection
 from rag.measure import at_size, interval, judged, measure, ndcg, paired, table
 from rag.questions import Question, read_questions
+from rag.store import Store
 from rag.types import Chunk
+from tests.rag.papers import prose
+from tests.rag.shelves import filled
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a run loads the embedding model, which a busy machine delays
 
@@ -115,3 +119,10 @@ def test_other_chunk_size_is_measured_on_a_copy(town: Collection) -> None:
         assert small.store.settings == replace(town.store.settings, chunk_tokens=32, overlap=25 * 32 // 256)
         assert measure(small, QUESTIONS[:1], "both", 1).outcomes[0].hit == 1
     assert (town.store.version(), town.store.count()) == before
+
+
+def test_cutting_a_copy_ends_when_it_is_asked_to() -> None:
+    store = filled(Store.create("one long page"), {"oak.md": ((), [prose("oak")])})
+    with pytest.raises(Stopped), at_size(store, 32, stop=lambda: True):
+        pass
+    store.delete()
