@@ -193,9 +193,7 @@ def test_every_way_of_a_download_is_told_in_words():
     assert render.duration(300) == "5 min"
 
 
-def test_report_that_does_not_fit_marks_the_precisions(
-    no_models: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_report_that_does_not_fit_marks_the_precisions(no_models: Path, llama: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("engine.weights.fast_bf16", lambda: True)  # what 4 bits leave alone is larger without
     report: Report = look(str(llama))
     html = render.report(report, 200_000)
