@@ -34,6 +34,7 @@ benchmarks: .venv/app.stamp
 	$(BIN)/python -m benchmarks.ways
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.serve --quick
+	$(BIN)/python -m benchmarks.ingest
 
 # Hours on two cores; goes on where it was stopped. See assets/starter/MODEL_CARD.md.
 starter: .venv/app.stamp

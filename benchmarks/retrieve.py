@@ -27,6 +27,7 @@ from engine.settings import prepare_process
 prepare_process()
 os.environ["DIPTYCH_HOME"] = tempfile.mkdtemp(prefix="diptych-benchmark-")
 
+from benchmarks.ingest import precisions  # noqa: E402
 from rag.adding import apply, plan  # noqa: E402
 from rag.collection import Collection  # noqa: E402
 from rag.measure import Outcome, at_size, interval, judged, paired, percentile  # noqa: E402
@@ -47,14 +48,14 @@ def main() -> None:
     options.add_argument("folder", type=Path)
     options.add_argument("--latency", nargs="*", type=int, metavar="CHUNKS", help="sizes of the collections")
     options.add_argument("--questions", type=int, default=150, help="how many, from the start")
-    options.add_argument("--precisions", nargs="*", default=["bf16", "int8"], help="further ones of the embedder")
+    options.add_argument("--precisions", nargs="*", help="further ones of the embedder (bf16 where it is fast, int8)")
     options.add_argument("--sizes", nargs="*", type=int, default=list(SIZES), help="further chunk sizes in tokens")
     args = options.parse_args()
     questions = read_questions(args.folder / "evaluation" / "tests.jsonl")[: args.questions]
     if args.latency is not None:
         latency(args.folder, questions, args.latency or [1_000, 10_000, 100_000])
         return
-    quality(args.folder, questions, args.sizes, args.precisions)
+    quality(args.folder, questions, args.sizes, precisions() if args.precisions is None else args.precisions)
 
 
 # -- quality ----
