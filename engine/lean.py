@@ -19,6 +19,7 @@ from engine.products import Product, packs
 from engine.stacked import AdapterBatch
 
 FAMILIES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+CACHED = 2**26  # bytes of float32 weights that a processor keeps in its cache; packing gains nothing there
 LAYERS = {  # product -> the linear layers in it
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "o": ("self_attn.o_proj",),
@@ -81,7 +82,8 @@ class LeanForward:
 
     def pack(self) -> None:
         """Lay the weights out for speed; then only this forward pass can use them."""
-        if packs(self.dtype, self.device):
+        small = self.dtype == torch.float32 and sum(one.nbytes for one in self.packable) < CACHED
+        if packs(self.dtype, self.device) and not small:
             for product in self.packable:
                 product.pack()
             if self.tied and self.head.blocks is None:  # tokens must still be looked up in it

@@ -94,29 +94,34 @@ def test_other_networks_keep_transformers_own_forward() -> None:
     assert lean(network("Llama"), None) is None
 
 
-@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+NO_BF16 = pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="no bf16 in oneDNN here")
+PACKED = [pytest.param(torch.bfloat16, marks=NO_BF16), torch.float32]
+
+
+@pytest.mark.parametrize("dtype", PACKED)
 @pytest.mark.parametrize("bias", [False, True])
-def test_packed_products_equal_plain_ones(bias: bool) -> None:
-    layers = [torch.nn.Linear(48, size, bias=bias, dtype=torch.bfloat16).requires_grad_(False) for size in (40, 8, 24)]
+def test_packed_products_equal_plain_ones(bias: bool, dtype: torch.dtype) -> None:
+    layers = [torch.nn.Linear(48, size, bias=bias, dtype=dtype).requires_grad_(False) for size in (40, 8, 24)]
+    near = {"atol": 0.03, "rtol": 0.02} if dtype == torch.bfloat16 else {"atol": 1e-5}
     product = Product(layers)
     plain = [layer.weight.clone() for layer in layers]
     for rows in (1, 8, 70):
-        x = torch.randn(rows, 48, dtype=torch.bfloat16)
-        other = torch.randn(rows, 72, dtype=torch.bfloat16)
+        x = torch.randn(rows, 48, dtype=dtype)
+        other = torch.randn(rows, 72, dtype=dtype)
         plainly = (product(x), product.silu(x), product.plus(x, other), product.times(x, other))
         product.pack()
         assert all(layer.weight.numel() == 0 for layer in layers)
         packed = (product(x), product.silu(x), product.plus(x, other), product.times(x, other))
         for one, two in zip(packed, plainly, strict=True):
-            assert torch.allclose(one.float(), two.float(), atol=0.03, rtol=0.02)
+            assert torch.allclose(one.float(), two.float(), **near)
         product.unpack()
         assert all(torch.equal(layer.weight, weight) for layer, weight in zip(layers, plain, strict=True))
 
 
-@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("dtype", PACKED)
 @pytest.mark.parametrize("size", [128, 300])
-def test_rows_of_a_packed_table_are_those_of_the_plain_one(size: int) -> None:
-    table = torch.nn.Linear(64, size, bias=False, dtype=torch.bfloat16).requires_grad_(False)
+def test_rows_of_a_packed_table_are_those_of_the_plain_one(size: int, dtype: torch.dtype) -> None:
+    table = torch.nn.Linear(64, size, bias=False, dtype=dtype).requires_grad_(False)
     product, weight = Product([table]), table.weight.clone()
     product.pack()
     if product.blocks is not None:  # another oneDNN may order them otherwise; then the table stays plain
@@ -125,7 +130,7 @@ def test_rows_of_a_packed_table_are_those_of_the_plain_one(size: int) -> None:
     assert torch.equal(product.rows(torch.arange(size)), weight)
 
 
-@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+@NO_BF16
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_packed_network_gives_the_plain_networks_logits(tied: bool) -> None:
     model = made("Llama", tie_word_embeddings=tied).to(torch.bfloat16)
@@ -138,7 +143,25 @@ def test_a_packed_network_gives_the_plain_networks_logits(tied: bool) -> None:
     assert expected[token] >= expected.max() - 0.3
 
 
-@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_packed_network_in_float32_draws_the_plain_networks_tokens(
+    tied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = made("Llama", tie_word_embeddings=tied)
+    asked = [request(PROMPTS[i % len(PROMPTS)], max_tokens=12) for i in range(5)]
+    drawn = []
+    for packing in (False, True):
+        monkeypatch.setattr("engine.lean.packs", lambda dtype, device, packing=packing: packing)
+        monkeypatch.setattr("engine.lean.CACHED", 0)
+        loop = DecodeLoop(model, TOKENIZER, 512)
+        assert (loop.lean.blocks[0].o.packed is not None) == packing
+        drawn.append([tokens(events) for events in run(loop, asked)])
+        loop.close()
+        loop.give_back_weights()
+    assert drawn[0] == drawn[1]
+
+
+@NO_BF16
 def test_a_packed_base_gives_its_weights_back_to_an_adapter_that_needs_them(tmp_path: Any) -> None:
     model = network("Llama").to(torch.bfloat16)
     reference = whole(model, PROMPTS[1]).float()
@@ -155,7 +178,7 @@ def test_a_packed_base_gives_its_weights_back_to_an_adapter_that_needs_them(tmp_
     base.close()
 
 
-@pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="this torch has no oneDNN")
+@NO_BF16
 def test_a_packed_base_decodes_on_after_an_adapter_that_did_not_fit(tmp_path: Any) -> None:
     base = Base(network("Llama").to(torch.bfloat16), TOKENIZER)
     base.loop.stop_tokens = frozenset()
@@ -174,6 +197,7 @@ def test_weights_are_packed_again_when_an_adapter_did_not_fit(tmp_path: Any, mon
             layer.weight.data = layer.weight.new_empty(0)
 
     monkeypatch.setattr("engine.lean.packs", lambda dtype, device: True)
+    monkeypatch.setattr("engine.lean.CACHED", 0)
     monkeypatch.setattr(Product, "pack", pack)
     base = Base(network("Llama", tie_word_embeddings=False), TOKENIZER)
     layers = [layer for product in base.loop.lean.packable for layer in product.layers]
