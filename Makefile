@@ -20,7 +20,7 @@ format: .venv/dev.stamp
 	$(BIN)/ruff format .
 
 scorecard: .venv/dev.stamp
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 screenshot: .venv/dev.stamp
 	$(BIN)/python -m tests.browser.screenshots build/pictures

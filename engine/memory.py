@@ -21,7 +21,7 @@ OPTIMIZER_BYTES: dict[str, float] = {
 }  # fmt: skip
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # of trl's loss (trl/kernels/chunked_logprob.py)
 HOLES = 0.5  # of the activations: what the allocator of a processor's memory leaves unused between them
-WORKSPACE = 40e6  # bytes that the libraries of a processor keep for themselves once a model has answered
+WORKSPACE = 40e6  # bytes that the libraries of a processor keep for themselves once a model has answered or learned
 SHARED = 0.6  # of what an adapter's layers read, where those that read the same share it
 WHY = {
     "textbook": "Training in 16 bits costs 16 bytes for each trained weight: 2 for itself, 2 for its gradient, 12 for "
@@ -134,7 +134,7 @@ def taught(shape: Shape, method: str, recipe: Recipe, weight_bytes: int, cuda: b
     copies = weight_bytes * (shape.linear if full else trained) if weight_bytes < 4 else 0  # what autocast makes
     at_loss = kept + copies + loss(shape, method, recipe, weight_bytes, cuda)
     unpacked = kept + shape.largest * weight_bytes if method == "qlora" else 0
-    holes = 0.0 if cuda else HOLES * kept
+    holes = 0.0 if cuda else HOLES * kept + WORKSPACE
     gradients = 4.0 * trained
     work: float = max(at_loss, unpacked)
     if recipe.accumulation == 1:  # then the last gradient comes when most activations are gone
