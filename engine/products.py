@@ -1,8 +1,8 @@
 """Products with a network's own weights: layers that read the same input as one matrix, packed where that is faster.
 
 oneDNN computes a few rows times a matrix up to twice as fast from a matrix that it laid out itself in blocks (torch's
-`mkldnn` operators, those that its compiler uses): in bf16, and in float32 on processors without AVX-512, where two to
-eight rows otherwise take as long as thirty. The packed matrix takes the place of the plain one.
+`mkldnn` operators, those that its compiler uses): in bf16, and in float32 on processors without AVX-512, where a few
+rows otherwise take nearly as long as many. The packed matrix takes the place of the plain one.
 """
 
 from __future__ import annotations

@@ -155,6 +155,7 @@ def where(hit: Hit) -> str:
 
 def reasons(hit: Hit, part: str = "", found: Retrieved | None = None) -> str:
     """Each part of a hit's rank; `part` is what of it the model read, `found` the search that gave it."""
+    told = why(found, hit) if found else None
     facts = [("Cosine to the question", f"{hit.cosine:.3f}")]
     facts.append(("Rank by meaning", str(hit.vector_rank) if hit.vector_rank else "not among them"))
     words = ", ".join(hit.matched)
@@ -163,12 +164,12 @@ def reasons(hit: Hit, part: str = "", found: Retrieved | None = None) -> str:
         facts.append(("Words in common", words))
     if abs(hit.score - hit.cosine) > 1e-9:
         facts.append(("Score after fusing both ranks", f"{hit.score:.4f}"))
-    if found and (place := why(found, hit).fused_rank):
-        facts.append((FUSED[found.mode], str(place)))
+    if found and told and told.fused_rank:
+        facts.append((FUSED[found.mode], str(told.fused_rank)))
     if hit.rerank is not None:
         facts.append(("Score of the cross-encoder", f"{hit.rerank:.3f}"))
-        if found and (places := why(found, hit).rerank_change) is not None:
-            facts.append(("Change by reranking", moved(places)))
+        if told and told.rerank_change is not None:
+            facts.append(("Change by reranking", moved(told.rerank_change)))
     facts.append(("Place in the end", str(hit.rank)))
     rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     return f"<dl>{rows}{f'<div>{part}</div>' if part else ''}</dl>"
