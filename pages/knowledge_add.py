@@ -24,7 +24,6 @@ from pages.words import duration
 from rag import job as adding
 from rag import sample
 from rag.adding import plan
-from rag.documents import Reader
 from rag.sources import Sources, gathered
 from rag.store import Store, list_collections
 from rag.storing.place import reserved
@@ -88,8 +87,8 @@ def planned(
     if name == sample.NAME:
         name, made = free_name(sources.name or UNNAMED), True
         Store.create(name, CollectionSettings(name, owner=who.name)).close()
-    with Store.open(name) as store, Reader() as reader:
-        wanted = locks.noticed(plan(store, sources, reader), reader)
+    with Store.open(name) as store:
+        wanted = plan(store, sources)
     study.waiting = Waiting(wanted, sources, batch, name, made)
     locks.tried(study.waiting, locks.locked(study.waiting), password)
     where = f'<p class="note">They will go into a new collection, “{escape(name)}”.</p>' if made else ""

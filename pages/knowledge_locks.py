@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -12,17 +11,10 @@ from engine.errors import Problem
 from pages import knowledge_render as render
 from pages.knowledge_study import Study, Waiting
 from pages.parts import asks
-from rag.adding import Plan
 from rag.documents import Reader
 
 NAMED = 5  # files that a sentence names
 FOR_ALL = ""  # in place of a file's name, in what the job is given
-
-
-def noticed(wanted: Plan, reader: Reader) -> Plan:
-    """The plan with those files marked as encrypted whose pages the reader could not count for their lock."""
-    marked = {name for name, source in wanted.sources.items() if source.path in reader.locked}
-    return replace(wanted, reports=tuple(each.but(encrypted=each.file in marked) for each in wanted.reports))
 
 
 def locked(waiting: Waiting) -> list[str]:

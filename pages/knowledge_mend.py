@@ -78,10 +78,15 @@ def check(request: gr.Request, study: Study) -> str:
     """Look for damage in the collection's folder; what is found, in sentences."""
     name = allowed(visitor(request), study.collection or sample.NAME)
     folder = Store.folder_of(name)
-    if folder is None:
+    if folder is None or unread(name):
         raise Problem("The sample has not been read yet. Ask it something first.")
     found = faults(folder)
     return render.said(found) if found else render.told(f"'{name}' is sound.")
+
+
+def unread(name: str) -> bool:
+    """Whether it is the sample, and that has not been read; documents of others under its name are not it."""
+    return name == sample.NAME and not sample.there()
 
 
 @asks("ask documents")
@@ -89,7 +94,7 @@ def look_at(request: gr.Request, study: Study, file: str | None) -> list[Any]:
     """One file's tags, and what cleaning took away from it."""
     who = visitor(request)
     name, study.file = allowed(who, study.collection or sample.NAME), file or ""
-    if Store.folder_of(name) is None:
+    if unread(name):
         return ["", cleaned(None)]
     with Store.open(name) as store:
         record, made = store.file(study.file), store.settings
@@ -135,7 +140,7 @@ def in_force(request: gr.Request, study: Study) -> str:
     """The lines that cleaning takes away from the collection, one a line, for the box in which they are changed."""
     who = visitor(request)
     name = allowed(who, study.collection or sample.NAME)
-    if not may(who, "change collections") or Store.folder_of(name) is None:
+    if not may(who, "change collections") or unread(name):
         return ""
     with Store.open(name) as store:
         return "\n".join(store.settings.phrases)

@@ -46,11 +46,13 @@ class Plan:
         return any(report.state in (*CHANGING, "moved") for report in self.reports)
 
 
-def plan(store: Store, sources: Sources | Sequence[Path], reader: Reader | None = None) -> Plan:
+def plan(
+    store: Store, sources: Sources | Sequence[Path], reader: Reader | None = None, passwords: Sequence[str] = ()
+) -> Plan:
     """Compare the sources with the store by their content; nothing is changed. Paths are folders or single files.
 
     States: new, changed, same, moved (within its folder), gone (it was in a folder of that name and is no longer),
-    refused.
+    refused. `encrypted` are files that none of the passwords opens.
     """
     if not isinstance(sources, Sources):
         sources = gathered(sources, store.folder / UNPACKED)
@@ -66,13 +68,22 @@ def plan(store: Store, sources: Sources | Sequence[Path], reader: Reader | None 
         for name, source in taken.items():
             report, digest = planned(source, name, by_path, lost)
             if report.state in CHANGING:
-                report = report.but(pages=counter.count(source.path, source.name))
+                report = counted(report, source, counter, passwords)
             reports.append(report)
             hashes[name] = digest
     moved, folders = {report.moved_from for report in reports}, sources.folders
     gone = [one for one in missing if one.source in folders and one.path not in moved]
     reports += [FileReport(one.path, "gone", one.pages, one.chunks, "It is no longer in the folder.") for one in gone]
     return Plan(tuple(reports), Pace.of(store).estimate(reports), taken, hashes)
+
+
+def counted(report: FileReport, source: Source, reader: Reader, passwords: Sequence[str]) -> FileReport:
+    """The report with about how many pages the file has, and whether it stays locked."""
+    pages = reader.count(source.path, source.name)
+    locked = source.path in reader.locked
+    if locked and any(not reader.stays_locked(source.path, source.name, each) for each in passwords):
+        locked = False
+    return report.but(pages=pages, encrypted=locked)
 
 
 def by_content(known: Sequence[FileRecord]) -> dict[tuple[str, str], list[FileRecord]]:

@@ -124,7 +124,7 @@ def draft_of(
     )  # fmt: skip
     done = report.but(
         state=record.state, pages=len(whole), chunks=len(chunks), reason=reason, empty=empty, garbled=garbled,
-        truncated=record.truncated, removed=sum(len(one.pages) for one in clean.removed),
+        truncated=record.truncated, removed=sum(len(one.pages) for one in clean.removed), encrypted=False,
     )  # fmt: skip
     counts = tuple(model.count_tokens(chunk.text) for chunk in chunks)
     return Draft(done, record, whole, tuple(chunks), counts, report.pages)

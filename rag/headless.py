@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rag.store import Store
 
 BAD = ("refused", "failed", "encrypted", "cancelled")
+LOCKED = "It is locked; give its password with --password."
 PRINTED = ("file", "state", "pages", "chunks", "reason")
 Command = Callable[[argparse.Namespace], int]
 
@@ -81,7 +82,7 @@ def run_add(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="diptych-add-") as room:
         sources = gathered([path.expanduser() for path in args.paths], Path(room) / "unpacked")
         with shelf(args, Path(room)) as store:
-            wanted = plan(store, sources)
+            wanted = plan(store, sources, passwords=args.password)
             if args.plan:
                 return show([printed(report) for report in wanted.reports], args.json, row_of_report) and 0
             before = signal.signal(signal.SIGINT, lambda *_: stopped.append(1))
@@ -232,7 +233,8 @@ def row_of_report(row: dict[str, Any]) -> str:
     """A report for people."""
     moved = f" (was {row['moved_from']})" if row.get("moved_from") else ""
     counts = f"{row['pages']:5} pages {row['chunks']:5} chunks"
-    return f"{row['state']:9} {counts}  {row['file']}{moved}  {row['reason']}".rstrip()
+    locked = LOCKED if row.get("encrypted") and not row["reason"] else ""
+    return f"{row['state']:9} {counts}  {row['file']}{moved}  {row['reason']}{locked}".rstrip()
 
 
 def row_of_file(row: dict[str, Any]) -> str:

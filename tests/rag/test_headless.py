@@ -14,6 +14,7 @@ import pytest
 from engine.settings import ROOT
 from rag.headless import main
 from rag.store import list_collections
+from tests.rag.papers import pdf
 
 NAME = "From the command line"
 
@@ -71,6 +72,20 @@ def test_a_plan_needs_no_torch_and_makes_no_collection(papers_folder: Path, tmp_
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip().endswith("False") and done.stdout.count("new ") == 3, done.stderr
     assert [path.name for path in (tmp_path / "home").rglob("*")] == []
+
+
+def test_a_plan_names_what_is_locked_unless_a_password_opens_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pdf(tmp_path / "papers/shut.pdf", [["A red fox."]], password="scarlet")
+    (tmp_path / "papers/open.txt").write_text("An open door.")
+    planned = ["add", tmp_path / "papers", "--collection", "Never made", "--plan"]
+    rows = {row["file"]: row for row in printed(capsys, *planned)}
+    assert rows["shut.pdf"]["encrypted"] and rows["shut.pdf"]["state"] == "new" and "encrypted" not in rows["open.txt"]
+    assert not any("encrypted" in row for row in printed(capsys, *planned, "--password", "x", "--password", "scarlet"))
+    assert main([*map(str, planned), "--password", "wrong"]) == 0
+    shut, opened = sorted(capsys.readouterr().out.splitlines(), key=lambda line: "open.txt" in line)
+    assert shut.endswith("shut.pdf  It is locked; give its password with --password.") and "locked" not in opened
 
 
 def test_an_unchanged_folder_needs_no_torch(papers_folder: Path) -> None:
