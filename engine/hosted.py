@@ -16,6 +16,7 @@ import openai
 from engine.acting.local_tools import with_calls
 from engine.catalog import Model, shipped
 from engine.errors import Problem
+from engine.hosting.ahead import ahead
 from engine.hosting.answer import Answer, whole
 from engine.hosting.errors import Complaint, retry_after
 from engine.hosting.request import options, readable, refusal, wire_message, without
@@ -59,10 +60,9 @@ class HostedResponder:
         wire = Wire()
         self._wires.add(wire)
         try:
-            with self._client(wire) as client, closing(self._stream(client, wire, body, shown)) as events:
-                # some servers pass on as words what their model meant as a call
-                yield from with_calls(events, tools) if tools else events
+            yield from ahead(self._received(wire, body, shown, tools))
         finally:
+            wire.stop()
             self._wires.discard(wire)
 
     def shaped(self, form: dict) -> HostedResponder:
@@ -90,6 +90,11 @@ class HostedResponder:
             return "\n\n".join(readable(m) for m in messages), [wire_message(m) for m in messages]
         text = whole(self._style.render(messages, NoTokenizer()))
         return text, [{"role": "user", "content": text}]
+
+    def _received(self, wire: Wire, body: dict, shown: str, tools: Sequence[dict]) -> Generator[Event]:
+        with self._client(wire) as client, closing(self._stream(client, wire, body, shown)) as events:
+            # some servers pass on as words what their model meant as a call
+            yield from with_calls(events, tools) if tools else events
 
     def _client(self, wire: Wire) -> openai.OpenAI:
         """A client that takes nothing from the environment.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -87,7 +88,17 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Begin:
+class Happening:
+    """An event and when it came about, which is when it was made: `at` seconds of time.perf_counter.
+
+    What is made of an event later on keeps its time. Events that differ in nothing else are equal.
+    """
+
+    at: float = field(default_factory=time.perf_counter, compare=False, repr=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Begin(Happening):
     """The request is accepted: the exact text the model reads, and how many tokens were cut from its left."""
 
     prompt: str
@@ -99,7 +110,7 @@ Likely = tuple[tuple[int, float], ...]  # token ids with their natural-log proba
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(Happening):
     """How likely the prompt itself is: each of its tokens but the first, given those before it.
 
     `logprobs` are natural-log probabilities; `likeliest` holds for the same places the tokens the model expected.
@@ -110,7 +121,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Piece(Happening):
     """The next words, with the tokens they are made of.
 
     Where a request asks for them, `logprobs` are the tokens' natural-log probabilities and `likeliest` the tokens that
@@ -124,7 +135,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class End:
+class End(Happening):
     """The reply is over. `logit_difference`: largest |tuned - base| logit of the first step, if it was asked for."""
 
     reason: Reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -59,8 +59,8 @@ class FollowsUp(Passages, Protocol):
 class Generation:
     """One reply as it grows: iterate it for pieces, read the rest afterwards. Times are monotonic seconds.
 
-    Iterating reads the clock when an event is asked for, so a slow reader measures itself along with the model. Who
-    takes events later than they happen gives `take` the time at which they did, as engine.compare does.
+    They count from the first look, or from Send for who uses `take`, and to when an event happened, not to when it is
+    read: however slow the reader, it is the model that is measured.
     """
 
     events: Iterator[Event]
@@ -72,12 +72,12 @@ class Generation:
     begin: Begin | None = None
     end: End | None = None
     calls: list[ToolCall] = field(default_factory=list)
-    clock: Callable[[], float] = time.perf_counter
 
     def __iter__(self) -> Iterator[Piece]:
-        started = self.clock()
+        started = time.perf_counter()
         for event in self.events:
-            self.take(event, self.clock() - started)
+            # a call comes with the words around it; what was over before the first look took no time
+            self.take(event, self.seconds if isinstance(event, ToolCall) else max(0.0, event.at - started))
             if isinstance(event, Piece):
                 yield event
 

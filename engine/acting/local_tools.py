@@ -115,6 +115,6 @@ def with_calls(events: Generator[Event], tools: Sequence[dict]) -> Generator[Eve
                 called = True
                 yield replace(found, id=found.id or f"call_{uuid.uuid4().hex[:9]}")
             else:
-                yield Piece(found)
+                yield Piece(found, at=event.at)
         if isinstance(event, End):
             yield replace(event, reason="tool_calls") if called and event.reason == "stop" else event
