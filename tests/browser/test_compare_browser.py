@@ -381,7 +381,7 @@ def test_preset_with_and_without_documents_shows_the_sources_of_one_lane(tab: Pa
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_closing_the_page_takes_real_rows_out(tab: Page, tmp_path: Path):
+def test_closing_the_page_takes_real_rows_out_within_a_second(tab: Page, tmp_path: Path):
     """A model of random weights that, greedily, never ends; its folder is typed into the picker."""
     folder = str(make_tiny_llama(tmp_path / "endless", hidden=64, layers=3, context=16_384))
     for number in (1, 2):
@@ -397,8 +397,8 @@ def test_closing_the_page_takes_real_rows_out(tab: Page, tmp_path: Path):
     wait_for(tab, lambda: answer(tab, 1) and answer(tab, 2), 60)
     with pool().hold(find(folder)) as base:
         assert len(base.loop.rows) == 2
+        closed = time.perf_counter()
         tab.close()
-        deadline = time.monotonic() + 8
         while base.loop.rows:
-            assert time.monotonic() < deadline, "rows went on after the page was closed"
-            time.sleep(0.02)
+            assert time.perf_counter() - closed < 1, "rows went on after the page was closed"
+            time.sleep(0.005)

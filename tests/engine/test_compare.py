@@ -14,41 +14,30 @@ from engine.compare import Comparison, Lane, LaneBegan, LaneEnded, LanePiece, La
 from engine.errors import Problem
 from engine.messages import Message, Sampling
 from engine.settings import ROOT
+from tests.engine.comparing import GREEDY, base_and_two, lanes, results
 from tests.engine.rows import network, save_adapter
 from tests.fake_openai import FakeOpenAI, words
 from tests.tiny import make_tiny_llama
 
-GREEDY = Sampling(temperature=0, max_tokens=24)
-
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    """A base, two adapters on it, an adapter for another base, and a folder that is no model."""
-    from transformers import AutoModelForCausalLM
-
+    """A base, two adapters on it, an adapter for another base, a folder that is no model, and one that never ends."""
     folder = tmp_path_factory.mktemp("compare")
-    base = str(make_tiny_llama(folder / "base", hidden=64))
-    for seed, name in enumerate(("one", "two")):
-        loaded = AutoModelForCausalLM.from_pretrained(base)
-        save_adapter(loaded, folder / name, seed, r=4, target_modules="all-linear")
+    made = base_and_two(folder)
     save_adapter(network(hidden_size=128), folder / "foreign", r=4, target_modules="all-linear")
     (folder / "empty").mkdir()
-    made = {name: Model(name=name, base=base, adapter=folder / name) for name in ("one", "two", "foreign")}
-    return made | {"base": Model(name="base", base=base), "empty": Model(name="empty", base=str(folder / "empty"))}
+    endless = str(make_tiny_llama(folder / "endless", hidden=64, layers=3, context=16_384))
+    return made | {
+        "foreign": Model(name="foreign", base=made["base"].base, adapter=folder / "foreign"),
+        "empty": Model(name="empty", base=str(folder / "empty")),
+        "endless": Model(name="endless", base=endless),
+    }
 
 
 @pytest.fixture(autouse=True)
 def _own_pool(empty_pool: object) -> Iterator[None]:
     yield
-
-
-def results(comparison: Comparison) -> list[LaneResult]:
-    ended = {event.lane: event.result for event in comparison if isinstance(event, LaneEnded)}
-    return [ended[i] for i in range(len(comparison.lanes))]
-
-
-def lanes(models: dict[str, Model], *names: str, **changes: object) -> list[Lane]:
-    return [Lane(models[name], **({"sampling": GREEDY} | changes)) for name in names]
 
 
 def test_base_and_tuned_get_the_same_prompt_and_differ_by_proof(models: dict[str, Model]) -> None:
@@ -99,19 +88,25 @@ def test_stopping_one_lane_keeps_its_words_and_the_others_going(models: dict[str
     assert ended[1].end == "length" and ended[1].tokens == 300
 
 
-def test_leaving_the_loop_stops_all_rows_within_a_second(models: dict[str, Model], empty_pool: object) -> None:
-    comparison = Comparison(lanes(models, "base", "one", sampling=Sampling(max_tokens=450)), "The cat")
-    for event in comparison:
-        if isinstance(event, LanePiece):
-            break
-    else:
-        pytest.fail("no words came")
-    comparison.stop()
-    with empty_pool.hold(models["base"]) as base:
-        deadline = time.monotonic() + 8
-        while base.loop.rows and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not base.loop.rows
+@pytest.mark.parametrize("how", ["closed", "forgotten", "stopped"])
+def test_leaving_takes_all_rows_out_within_a_second(models: dict[str, Model], empty_pool: object, how: str) -> None:
+    endless = Sampling(temperature=0, max_tokens=15_000)  # which take half a minute
+    with empty_pool.hold(models["endless"]) as base:
+        comparison = Comparison(lanes(models, "endless", "endless", sampling=endless), "The cat")
+        events = iter(comparison)
+        while not (isinstance(next(events), LanePiece) and len(base.loop.rows) == 2):
+            pass
+        began = time.perf_counter()
+        if how == "closed":
+            events.close()
+        elif how == "forgotten":
+            del events
+        else:
+            comparison.stop()
+        while base.loop.rows and time.perf_counter() - began < 1:
+            time.sleep(0.005)
+        assert not base.loop.rows, "rows went on when nobody read them any more"
+        assert base.loop.steps < 15_000 - 1
 
 
 def test_stop_before_the_weights_are_loaded_ends_all_lanes(models: dict[str, Model]) -> None:

@@ -14,11 +14,12 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from engine.access import Visitor
-from engine.catalog import Model, all_models
+from engine.catalog import Model, all_models, find
 from engine.errors import Problem
 from engine.headless import lanes_from, parser
 from engine.lanes import Lane, Note
 from engine.messages import Sampling
+from engine.pool import pool
 from pages import board as boards
 from pages.desk import Desk
 from pages.form import AS_SHARED, LABELS, NO_DOCUMENTS, OWN, PER_LANE, SHARED, documents
@@ -577,6 +578,24 @@ def test_named_endpoint_with_the_real_starter(page: Page):
     assert base["prompt"] == tuned["prompt"] and base["seed"] == tuned["seed"]
     assert base["text"] != tuned["text"] and base["adapter"] is None
     assert len(tuned["adapter"]) == 12 and tuned["logit_difference"] > 0
+
+
+def test_visitor_who_leaves_takes_real_rows_out_within_a_second(guest: Guest, tmp_path: Path):
+    """A model of random weights that, greedily, never ends."""
+    folder = str(make_tiny_llama(tmp_path / "endless", hidden=64, layers=3, context=16_384))
+    for lane in (0, 1):
+        guest.put(lane, "model", folder)
+    for name, value in {"max_tokens": 15_000, "temperature": 0}.items():
+        guest.put(None, name, value)
+    job = guest.send("the cat")
+    with pool().hold(find(folder)) as base:
+        wait_for(lambda: len(base.loop.rows) == 2 and job.outputs() and lane_of(job.outputs()[-1], 1)[1][1:])
+        left = time.perf_counter()
+        job.cancel()
+        while base.loop.rows:
+            assert time.perf_counter() - left < 1, "rows went on after the visitor had left"
+            time.sleep(0.005)
+        assert base.loop.steps < 15_000 - 1
 
 
 def test_unreachable_endpoint_fails_alone_with_a_sentence(page: Page, guest: Guest):
