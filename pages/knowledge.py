@@ -102,10 +102,11 @@ def wire_files(study: gr.State, adding: Adding, view: list[Any], job: list[Any],
 
 
 def wire_mending(study: gr.State, shelf: Shelf, parts: gr.Tabs, job: list[Any]) -> None:
-    """Re-index, and look for damage."""
+    """Re-index, look for damage, and make the index anew."""
     shelf.accept.click(mending.accept, [study], [shelf.told, *job, parts], **INSTANT)
     shelf.reindex.click(mending.reindex, [study, shelf.model, shelf.length], [shelf.told, *job, parts], **INSTANT)
     shelf.check.click(mending.check, [study], shelf.told, **WORKING)
+    shelf.remake.click(mending.remake, [study], shelf.told, **WORKING)
 
 
 def wire_adding(study: gr.State, adding: Adding, view: list[Any], job: list[Any], chosen: Dependency) -> None:

@@ -66,6 +66,7 @@ class Shelf:
     length: gr.Number
     reindex: gr.Button
     check: gr.Button
+    remake: gr.Button
     told: gr.HTML
 
 
@@ -107,6 +108,7 @@ def shelf_form(launch: Launch) -> Shelf:
             model, length = indexing_fields("again-", title, info)
             reindex = gr.Button("Re-index", size="sm", elem_id="knowledge-reindex")
             check = gr.Button("Look for damage", size="sm", elem_id="knowledge-check")
+            remake = gr.Button("Rebuild the index", size="sm", elem_id="knowledge-remake")
         link = gr.HTML(elem_id="knowledge-link")
         incoming = gr.HTML(
             f'<div class="dropzone small" data-limit="{largest()}"><p class="drop-buttons"><button type="button" '
@@ -118,7 +120,7 @@ def shelf_form(launch: Launch) -> Shelf:
         )
         told = gr.HTML(elem_id="knowledge-managed")
     return Shelf(choice, headline, offer, offered, accept, new_name, embedder, tokens, create, name, rename, delete,
-                 sure, really, keep, export, link, incoming, model, length, reindex, check, told)  # fmt: skip
+                 sure, really, keep, export, link, incoming, model, length, reindex, check, remake, told)  # fmt: skip
 
 
 def indexing_fields(of: str, title: str, info: str) -> tuple[gr.Dropdown, gr.Number]:

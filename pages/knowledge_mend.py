@@ -18,6 +18,7 @@ from pages.parts import asks, visitor
 from pages.render import count
 from rag import job as jobs
 from rag import sample
+from rag.opened import looked_at, remade
 from rag.rebuilding import distinct, faults, trouble
 from rag.store import Store
 from rag.types import CollectionSettings, FileRecord
@@ -75,13 +76,26 @@ def shown() -> Any:
 
 @asks("change collections")
 def check(request: gr.Request, study: Study) -> str:
-    """Look for damage in the collection's folder; what is found, in sentences."""
+    """Look for damage in the collection's folder, and whether its index agrees; what is found, in sentences."""
+    name = read(request, study)
+    with Store.open(name) as store:
+        folder, index = store.folder, looked_at(store)
+    found = [*faults(folder), *([index.sentence] if index.wrong else [])]
+    return render.said(found) if found else render.told(f"'{name}' is sound. {index.sentence}")
+
+
+@asks("change collections")
+def remake(request: gr.Request, study: Study) -> str:
+    """Make the index anew from the stored passages and vectors; nothing else changes."""
+    return render.told(remade(read(request, study)))
+
+
+def read(request: gr.Request, study: Study) -> str:
+    """The collection in front of the visitor, which may be the sample. Raises Problem where that is still unread."""
     name = allowed(visitor(request), study.collection or sample.NAME)
-    folder = Store.folder_of(name)
-    if folder is None or unread(name):
+    if unread(name):
         raise Problem("The sample has not been read yet. Ask it something first.")
-    found = faults(folder)
-    return render.said(found) if found else render.told(f"'{name}' is sound.")
+    return name
 
 
 def unread(name: str) -> bool:

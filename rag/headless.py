@@ -1,4 +1,4 @@
-"""Documents in from the command line: `python -m rag add FOLDER --collection NAME`, list, remove, rebuild, check."""
+"""Documents in from the command line: `python -m rag add FOLDER --collection NAME`, list, remove."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m rag", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     register(commands)
-    for module in ("rag.headless_out", "rag.headless_compare", "rag.serve"):
+    for module in ("rag.headless_keep", "rag.headless_out", "rag.headless_compare", "rag.serve"):
         if importlib.util.find_spec(module):
             importlib.import_module(module).register(commands)
     return top
@@ -51,15 +51,6 @@ def register(commands: Any) -> None:
     remove = command(commands, "remove", run_remove, "remove files from a collection, or all of it")
     remove.add_argument("files", nargs="*", metavar="FILE", help="paths as `list` shows them")
     remove.add_argument("--all", action="store_true", help="delete the whole collection")
-    rebuild = command(commands, "rebuild", run_rebuild, "cut and embed a collection anew from its stored pages")
-    rebuild.add_argument("--embedder", help="another embedding model")
-    rebuild.add_argument("--chunk-tokens", type=int)
-    rebuild.add_argument("--overlap", type=int)
-    command(commands, "check", run_check, "look for damage; 0 when there is none", needed=False)
-    export = command(commands, "export", run_export, "write a collection into one file")
-    export.add_argument("path", type=Path)
-    bring = command(commands, "import", run_import, "make a collection from such a file", needed=False)
-    bring.add_argument("path", type=Path)
 
 
 def command(commands: Any, name: str, run: Command, about: str, needed: bool = True) -> argparse.ArgumentParser:
@@ -169,51 +160,6 @@ def run_remove(args: argparse.Namespace) -> int:
         store.compact()
     show(rows, args.json, lambda row: f"{row['state']}: {row['file']}")
     return int(any(row["state"] == "not there" for row in rows))
-
-
-def run_rebuild(args: argparse.Namespace) -> int:
-    """Cut and embed anew."""
-    from rag.rebuilding import rebuild
-    from rag.store import Store
-
-    with Store.open(args.collection) as store:
-        rebuild(store, args.embedder, args.chunk_tokens, args.overlap, told(args.json))
-        made = {**dataclasses.asdict(store.settings), "chunks": store.count()}
-    return show([made], args.json, lambda row: f"{row['name']}: {row['chunks']} chunks with {row['embedder']}")
-
-
-def run_check(args: argparse.Namespace) -> int:
-    """What is wrong with one collection or with all; 1 when something is."""
-    from rag.rebuilding import faults
-    from rag.store import Store
-    from rag.storing.place import store_folders
-
-    folders = [Store.open(args.collection).folder] if args.collection else list(store_folders())
-    rows = [{"collection": folder.name, "faults": faults(folder)} for folder in folders]
-    show(rows, args.json, lambda row: f"{row['collection']}: {' '.join(row['faults']) or 'sound'}")
-    return int(any(row["faults"] for row in rows))
-
-
-def run_export(args: argparse.Namespace) -> int:
-    """Write a collection into one file."""
-    from rag.store import Store
-
-    with Store.open(args.collection) as store:
-        path = store.export_to(args.path)
-    return show(
-        [{"file": str(path), "bytes": path.stat().st_size}],
-        args.json,
-        lambda row: f"{row['file']}: {row['bytes']} bytes",
-    )
-
-
-def run_import(args: argparse.Namespace) -> int:
-    """Make a collection from an exported file."""
-    from rag.store import Store
-
-    with Store.import_from(args.path, args.collection) as store:
-        made = {"name": store.settings.name, "files": len(store.files()), "chunks": store.count()}
-    return show([made], args.json, lambda row: f"{row['name']}: {row['files']} files, {row['chunks']} chunks")
 
 
 def printed(report: FileReport) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.settings import settings
 from rag.exact import nearest
-from rag.indexing.keeping import Lock, State, differing, read_state, seal_of, write_state
-from rag.indexing.probing import probe
+from rag.indexing.keeping import Lock, State, altered, read_state, seal_of, write_state
+from rag.indexing.looking import FOLDER, Look, fault, told
+from rag.indexing.probing import disagreement
 from rag.store import Store
 from rag.storing.filters import Where
 
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Tell = Callable[[str], None]
-FOLDER = "chroma"
 COLLECTION = "chunks"
 PORTION = 2000  # chunks in one write; Chroma takes 5,461 at most
 EXACT = 4000  # chunks that a filter leaves: up to here all of them are compared, which the graph would not do
 # ef_search decides how sure the search is: at 256 its top ten were those of exact search on 6,000 clustered vectors
 GRAPH = {"space": "cosine", "ef_construction": 100, "ef_search": 256, "max_neighbors": 16}
+BROKEN = "is damaged (Chroma cannot read it any more)"
 SAVES = 20  # how often the graph is saved while a collection is written at once
 SAVE_AFTER = (1000, 5000)  # chunks at least and at most between two saves: what came since is read anew at opening
 
@@ -37,10 +38,11 @@ class Index:
     """One collection's Chroma folder, open in this process alone. Threads may share it.
 
     Opening looks at the seal, then lets a child open the folder first: a damaged one kills the process that reads
-    it. Whatever is wrong, the index is made anew from the store, and `told` says so.
+    it. Whatever is wrong, then or later, the index is made anew from the store, and `told` says so. `anew` takes
+    nothing over from an index that is there.
     """
 
-    def __init__(self, store: Store, tell: Tell = log.warning):
+    def __init__(self, store: Store, tell: Tell = log.warning, anew: bool = False):
         self.store, self.name = store, store.settings.name
         self.folder = store.folder / FOLDER
         self.told: list[str] = []
@@ -51,7 +53,7 @@ class Index:
         self._lock = Lock(store.folder, self.name)
         try:
             self.folder.mkdir(exist_ok=True)
-            self._state = self._sound_state()
+            self._state = self._emptied() if anew else self._sound_state()
             self._connect()
             self.catch_up()
         except BaseException:
@@ -82,13 +84,11 @@ class Index:
                 return nearest(vector, *self.store.vectors(ids), k)
             allowed = {"file": {"$in": sorted({chunk.file_id for chunk in self.store.chunks(ids)})}}
         with self._writing:  # a rebuilt index changes its folder
-            size = min(k, self.count())
-            if size < 1:
-                return []
-            found = self._collection.query(
-                query_embeddings=[vector], n_results=size, where=allowed, include=["distances"]
-            )
-        return [(one, 1 - float(far)) for one, far in zip(found["ids"][0], found["distances"][0], strict=True)]
+            try:
+                return self._nearest(vector, k, allowed)
+            except damage() as error:
+                self._broken(error)
+                return self._nearest(vector, k, allowed)
 
     def catch_up(self) -> int:
         """Bring the index to the store's version; how many chunks came or went. Made anew where counts differ."""
@@ -96,20 +96,27 @@ class Index:
             version = self.store.version()
             if version == self._state.version:
                 return 0
+            wrong = altered(self._state, self.folder)  # Chroma would write its changes into damaged files
             if self._state.fingerprint != self.store.settings.fingerprint:
-                self._say("was made with another embedding model")
+                wrong = "was made with another embedding model"
+            if wrong:
+                self._say(wrong)
                 return self.rebuild()
-            upserted, removed = self.store.changes(self._state.version)
-            self._mark(busy=True)
-            for portion in portions(removed):
-                self._collection.delete(ids=list(portion))
-            self._upsert(upserted)
-            if self.count() != self.store.count() and version == self.store.version():
-                self._say("does not hold what the store holds")
-                self.rebuild()
-                return self.count()
-            self._finish(version)
-            return len(upserted) + len(removed)
+            try:
+                return self._take_in(version)
+            except damage() as error:
+                return self._broken(error)
+
+    def look(self) -> Look:
+        """Whether the index agrees with the store; nothing is changed."""
+        with self._writing:
+            try:
+                wrong = altered(self._state, self.folder)
+                wrong = wrong or disagreement(self.store, self._collection, self._state.version)
+            except damage() as error:
+                log.warning("looking at the index of %s: %s", self.name, error)
+                wrong = BROKEN
+            return told(self.store, self._state, wrong)
 
     def rebuild(self, tell: Callable[[int, int], None] = lambda done, of: None) -> int:
         """Make the index anew from the store, beside the old one, which then goes; how many chunks it holds."""
@@ -135,30 +142,19 @@ class Index:
     def _sound_state(self) -> State:
         """The state of an index that may be opened, or of a new, empty one in its place."""
         state = read_state(self.folder)
-        wrong = self._fault(state)
+        wrong = fault(self.store, self.folder, state)
         if state is not None and not wrong:
             return state
         if wrong:
             self._say(wrong)
+        return self._emptied()
+
+    def _emptied(self) -> State:
+        """The state of a new, empty index in place of whatever lies there."""
         for rest in self.folder.iterdir():
             shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
         write_state(self.folder, fresh := self._fresh())
         return fresh
-
-    def _fault(self, state: State | None) -> str:
-        """Why an index cannot be used, as the end of a sentence; empty where it can, or where there is none yet."""
-        if state is None:
-            return "cannot be read" if any(self.folder.iterdir()) else ""
-        folder = self.folder / state.generation
-        if state.busy:
-            return "was left in the middle of a change"
-        if state.fingerprint != self.store.settings.fingerprint:
-            return "was made with another embedding model"
-        if state.version > self.store.version():
-            return "belongs to another state of the store"
-        if wrong := differing(state.seal, seal_of(folder)):
-            return f"is damaged ({Path(wrong[0]).name} is not as it was written)"
-        return probe(self.store.folder, folder)
 
     def _fresh(self) -> State:
         return State(uuid.uuid4().hex[:12], fingerprint=self.store.settings.fingerprint)
@@ -183,7 +179,35 @@ class Index:
             self._client.close()
         self._client = self._collection = None
 
+    # -- searching -------------------------------------------------------------------------------------------------
+
+    def _nearest(self, vector: np.ndarray, k: int, allowed: dict[str, Any] | None) -> list[tuple[str, float]]:
+        size = min(k, self.count())
+        if size < 1:
+            return []
+        found = self._collection.query(query_embeddings=[vector], n_results=size, where=allowed, include=["distances"])
+        return [(one, 1 - float(far)) for one, far in zip(found["ids"][0], found["distances"][0], strict=True)]
+
+    def _broken(self, error: Exception) -> int:
+        """Make an index anew that Chroma could not use any more; how many chunks it holds."""
+        log.warning("the index of %s: %s", self.name, error)
+        self._say(BROKEN)
+        return self.rebuild()
+
     # -- writing ---------------------------------------------------------------------------------------------------
+
+    def _take_in(self, version: int) -> int:
+        """Write the changes of the store up to a version; how many chunks came or went."""
+        upserted, removed = self.store.changes(self._state.version)
+        self._mark(busy=True)
+        for portion in portions(removed):
+            self._collection.delete(ids=list(portion))
+        self._upsert(upserted)
+        if self.count() != self.store.count() and version == self.store.version():
+            self._say("does not hold what the store holds")
+            return self.rebuild()
+        self._finish(version)
+        return len(upserted) + len(removed)
 
     def _upsert(self, ids: Sequence[str], tell: Callable[[int, int], None] = lambda done, of: None) -> None:
         done = 0
@@ -215,6 +239,13 @@ def client(folder: Path) -> Any:
     from chromadb.config import Settings
 
     return chromadb.PersistentClient(str(folder), Settings(_env_file=None, anonymized_telemetry=False))  # type: ignore[call-arg]
+
+
+def damage() -> type[Exception]:
+    """What Chroma raises where its files are not what it wrote."""
+    from chromadb.errors import InternalError
+
+    return InternalError
 
 
 def portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:

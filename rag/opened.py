@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.errors import Problem
 from rag.index import Index
+from rag.indexing import looking
+from rag.indexing.looking import Look
 from rag.retrieve import Collection
 from rag.store import Store
 from rag.storing.schema import FILE
@@ -59,13 +62,33 @@ def told(folder: str) -> tuple[str, ...]:
 
 def indexed(store: Store, tell: Callable[[str], None]) -> Index | None:
     """The store's index; None where another process holds it."""
-    from engine.errors import Problem
-
     try:
         return Index(store, tell)
     except Problem as problem:
         tell(f"{problem} Until then every passage is compared, which is exact and slower.")
         return None
+
+
+def looked_at(store: Store) -> Look:
+    """Whether a collection's index agrees with the store, be it open here, in another process, or nowhere."""
+    with _lock:
+        found = _open.get(store.folder.name)
+    index = found[1].index if found else None
+    return index.look() if index else looking.looked_at(store)
+
+
+def remade(name: str) -> str:
+    """Make a collection's index anew from the store; how that went, as a sentence.
+
+    Raises Problem where another process holds it, or where there is no such collection.
+    """
+    index = opened(name).index
+    if index is None:  # another process held it when it was first needed; it may have ended since
+        forgotten(name)
+        index = opened(name).index
+    if index is None:
+        raise Problem(f"The index of '{name}' is in use by another Diptych. Close that one first, or rebuild it there.")
+    return f"The index of '{name}' was made anew from the store: {index.rebuild():,} passages."
 
 
 def forgotten(name: str) -> None:

@@ -13,6 +13,7 @@ from rag.adding import alone
 from rag.drafts import Draft, draft_of
 from rag.embedders import DEFAULT, Embedder, embedder
 from rag.embedding import embed_drafts
+from rag.indexing.looking import Look
 from rag.progress import Event, Pace
 from rag.store import Store
 from rag.types import CollectionSettings, FileRecord, FileReport
@@ -167,6 +168,15 @@ def trouble(store: Store) -> Trouble | None:
             "be answered from it. Re-index it: every passage is embedded anew, and nothing else changes."
         )
         return Trouble(sentence, made.embedder)
+    return None
+
+
+def index_of(folder: Path) -> Look | None:
+    """Whether the index of a collection's folder agrees with the store; None where the store cannot be read."""
+    from rag.opened import looked_at
+
+    with contextlib.suppress(Problem), Store(folder) as store:
+        return looked_at(store)
     return None
 
 

@@ -21,8 +21,18 @@ UNSEALED = ("length.bin",)  # Chroma writes it anew when it opens a folder
 SAVED = "index_metadata.pickle"  # is there once the graph was saved; before, the graph's files mean nothing
 
 
+class InUse(Problem):
+    """Another process holds an index; `fact` is that alone, without an end, for sentences of other consequences."""
+
+    def __init__(self, fact: str):
+        super().__init__(
+            f"{fact}. Close that one first. Searching from the command line works meanwhile: it reads the store itself."
+        )
+        self.fact = fact
+
+
 class Lock:
-    """An exclusive lock on one collection's index. Raises Problem where another process holds it."""
+    """An exclusive lock on one collection's index. Raises InUse where another process holds it."""
 
     def __init__(self, folder: Path, name: str):
         self._file: IO[str] = (folder / LOCK).open("a+")
@@ -33,13 +43,16 @@ class Lock:
             holder = self._file.read().strip()
             self._file.close()
             process = f" (process {holder})" if holder.isdigit() else ""
-            raise Problem(
-                f"The index of '{name}' is in use by another Diptych{process}. Close that one first. Searching from "
-                "the command line works meanwhile: it reads the store itself."
-            ) from None
+            raise InUse(f"The index of '{name}' is in use by another Diptych{process}") from None
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let others have it."""
@@ -91,6 +104,12 @@ def seal_of(folder: Path) -> dict[str, str]:
             with contextlib.suppress(OSError), path.open("rb") as file:
                 found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
+
+
+def altered(state: State, folder: Path) -> str:
+    """Which file of an index is not as it was sealed, as the end of a sentence; empty where all are."""
+    wrong = differing(state.seal, seal_of(folder / state.generation))
+    return f"is damaged ({Path(wrong[0]).name} is not as it was written)" if wrong else ""
 
 
 def differing(seal: dict[str, str], found: dict[str, str]) -> Sequence[str]:

@@ -13,8 +13,11 @@ import pytest
 
 from engine.settings import ROOT
 from rag.headless import main
+from rag.index import Index
+from rag.rebuilding import index_of
 from rag.store import list_collections
 from tests.rag.papers import pdf
+from tests.rag.shelves import directions, made_up
 
 NAME = "From the command line"
 
@@ -41,7 +44,9 @@ def test_add_list_rebuild_check_export_import_and_remove(
     assert listed["files"] == 3 and listed["chunk_tokens"] == 256
     rebuilt = printed(capsys, "rebuild", "--collection", NAME, "--chunk-tokens", 64, "--overlap", 8)
     assert rebuilt[0]["chunks"] > listed["chunks"] and rebuilt[0]["chunk_tokens"] == 64
-    assert printed(capsys, "check", "--collection", NAME)[0]["faults"] == []
+    count, checked = rebuilt[0]["chunks"], printed(capsys, "check", "--collection", NAME)[0]
+    assert rebuilt[0]["index"].endswith(f"made anew from the store: {count} passages.") and not checked["faults"]
+    assert checked["index"].endswith(f"opens and agrees with the store: {count} passages in both.")
     printed(capsys, "export", tmp_path / "shelf.zip", "--collection", NAME)
     assert printed(capsys, "import", tmp_path / "shelf.zip", "--collection", "A copy")[0]["files"] == 3
     assert printed(capsys, "remove", "models/notes.md", "--collection", NAME)[0]["state"] == "removed"
@@ -49,6 +54,30 @@ def test_add_list_rebuild_check_export_import_and_remove(
     for name in (NAME, "A copy"):
         printed(capsys, "remove", "--all", "--collection", name)
     assert not {NAME, "A copy"} & {one.name for one in list_collections()}
+
+
+def test_index_is_checked_and_made_anew_unless_another_process_holds_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with made_up(NAME, 150) as store:
+        try:
+            check, rebuild = ["check", "--collection", NAME], ["rebuild", "--index", "--collection", NAME]
+            assert "has no index yet" in index_of(store.folder).sentence
+            with Index(store) as index:
+                before = [index.search(vector, 10) for vector in directions(3, seed=5)]
+                assert main(rebuild) == 2
+                assert "is in use by another Diptych" in (told := capsys.readouterr().err) and told.count("\n") == 1
+                main(check)
+                assert f"'{NAME}' is in use by another Diptych (process {os.getpid()})" in capsys.readouterr().out
+                assert index.look().sentence.endswith("150 passages in both.")
+            (store.folder / "chroma" / "state.json").write_text("{")
+            assert main(check) == 1
+            assert "cannot be read. It is made anew" in capsys.readouterr().out
+            assert printed(capsys, *rebuild)[0]["index"].endswith("made anew from the store: 150 passages.")
+            assert "agrees with the store" in index_of(store.folder).sentence
+            with Index(store) as index:
+                assert [index.search(vector, 10) for vector in directions(3, seed=5)] == before and not index.told
+            assert main([*rebuild, "--overlap", "8"]) == 2
+        finally:
+            store.delete()
 
 
 def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

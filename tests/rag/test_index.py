@@ -15,8 +15,10 @@ from engine.errors import Problem
 from engine.settings import ROOT
 from rag import index as index_module
 from rag.exact import Exact
-from rag.index import Index, probe
+from rag.index import Index
 from rag.indexing.keeping import read_state, write_state
+from rag.indexing.looking import looked_at
+from rag.indexing.probing import probe
 from rag.store import Store
 from tests.rag.shelves import directions, filled, made_up
 
@@ -90,7 +92,7 @@ def test_second_process_is_refused_in_words(store: Store) -> None:
     with Index(store) as index:
         command = [sys.executable, "-c", code, str(store.folder)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=600)
-        assert done.stdout.startswith("Problem The index of 'many passages' is in use by another Diptych (process ")
+        assert done.stdout.startswith("InUse The index of 'many passages' is in use by another Diptych (process ")
         with pytest.raises(Problem, match="in use"):
             Index(store)
         assert top(index) == top(Exact(store))
@@ -142,6 +144,35 @@ def survives(store: Store, damages: list[tuple[str, Callable[[Path], None]]]) ->
 
 def test_damaged_index_is_told_and_made_anew(store: Store) -> None:
     survives(store, FEW)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"), [("data_level0.bin", zeros), ("chroma.sqlite3", half), ("chroma.sqlite3", Path.unlink)]
+)
+def test_damage_under_an_open_index_is_told_and_survived(
+    store: Store, name: str, damage: Callable[[Path], None]
+) -> None:
+    with Index(store, quiet) as index:
+        before = top(index)
+        damage(graph_file(store, name))
+        assert top(index) == before
+        filled(store, {"new.md": (("odd",), ["one"])}, directions(1, seed=8))
+        index.catch_up()
+        assert len(index.told) == 1 and "made anew" in index.told[0]
+        assert top(index) == top(Exact(store)) and not index.look().wrong
+    with Index(store, quiet) as index:
+        assert index.told == []
+
+
+def test_index_that_lacks_passages_of_the_store_is_told_and_made_anew(store: Store) -> None:
+    with Index(store) as index:
+        before = top(index)
+        index._collection.delete(ids=[chunk.id for chunk in store.chunks()[:3]])
+        assert "(1,297 of 1,300 passages)" in index.look().sentence and index.look().wrong
+    assert looked_at(store).wrong
+    with Index(store, quiet) as index:
+        assert "does not hold what the store holds" in index.told[0]
+        assert top(index) == before
 
 
 @pytest.mark.slow
