@@ -80,9 +80,7 @@ def run(args: argparse.Namespace) -> int:
             download.cancel(entry.store)
             return report([entry], args.json) and 0
         case "load":
-            if entry.model is None:
-                raise Problem(f"The files of {entry.name} are not all here yet.")
-            took = loaded.load(entry.model, int(entry.needs.get(entry.precision, 0)))
+            took = loaded.load(kept.to_load(entry), int(entry.needs.get(entry.precision, 0)))
             print(json.dumps(asdict(took), indent=2) if args.json else footprint(took))
         case "delete":
             kept.delete(entry)

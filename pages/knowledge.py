@@ -14,6 +14,7 @@ from pages import knowledge_locks as locks
 from pages import knowledge_map as maps
 from pages import knowledge_measure as measuring
 from pages import knowledge_mend as mending
+from pages import knowledge_rerank as reranking
 from pages import knowledge_shelf as shelves
 from pages.knowledge_api import add_documents, ask, search
 from pages.knowledge_docs_form import Adding, Shelf, adding_form, shelf_form
@@ -58,6 +59,7 @@ def build(launch: Launch) -> None:
     wire_adding(study, adding, view, job, chosen[0])
     wire_mending(study, shelf, parts, job)
     wire_talk(study, talk, view)
+    reranking.follow(talk.rerank, **INSTANT)
     wire_map(study, mapping)
     wire_measure(study, measure, talk, [*job, parts])
     for event in turned(chosen, adding):

@@ -30,7 +30,7 @@ from rag.answer import ask as answering
 from rag.boards import four_lanes, with_and_without
 from rag.citing import DOUBTFUL
 from rag.collection import Asked, Collection, How
-from rag.rerank import DEFAULT as RERANKER
+from rag.rerank import DEFAULT, at_hand
 from rag.why import standing
 
 READING = "The sample documents are read for the first time; that takes some seconds…"
@@ -59,7 +59,7 @@ def wish_from(values: Sequence[Any], who: Visitor) -> Wish:
     model, key = resolve(name, "the answer", Desk([]), who)
     how = How(
         int(k or 0), mode, None if auto else float(cutoff), {"tag": list(tags)} if tags else None,
-        RERANKER if rerank else "",
+        (at_hand() or DEFAULT) if rerank else "",
     )  # fmt: skip
     return Wish(way, model, key, tuned or "", form, how)
 

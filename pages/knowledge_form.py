@@ -129,8 +129,7 @@ def asking_fields(launch: Launch) -> list[Any]:
         tags = gr.Dropdown([], label="Only these tags", multiselect=True, allow_custom_value=True,
                            elem_id="knowledge-only", min_width=170)  # fmt: skip
         rerank = gr.Checkbox(
-            False, label="Rerank with a cross-encoder", info="where one is on this machine", elem_id="knowledge-rerank",
-            min_width=190,
+            False, label="Rerank with a cross-encoder", interactive=False, elem_id="knowledge-rerank", min_width=190,
         )  # fmt: skip
     return [way, model, other, form, mode, k, auto, cutoff, tags, rerank]
 

@@ -55,7 +55,7 @@ def looked(found: Report | None) -> list[Any]:
         gr.Dropdown(choices=choices, value=(found.base_name or None) if found else None, visible=adapter),
         gr.Column(visible=usable),
         kept.proposed(found, "") if found and usable else "",
-        gr.Dropdown(choices=fits, value=fits[0][1] if fits else None, visible=not adapter),
+        gr.Dropdown(choices=fits, value=fits[0][1] if fits else None, visible=found is None or found.kind == "model"),
         f"Download {size} and add" if found and found.place == "hub" else "Add",
         "",
     ]
@@ -82,10 +82,16 @@ def add(request: gr.Request, found: Report | None, name: str, precision: str | N
     if found is None:
         raise Problem("Look at a model first; what was looked at is what is added.")
     made = kept.keep(found, name or "", precision or "auto", visitor(request).name)
-    begun = f"{made.name} is downloading; the bar stands beside it." if made.store and not made.ready else (
-        f"{made.name} is in every list now. Choose it in Compare."
-    )  # fmt: skip
-    return [render.told(begun), made.id, gr.Column(visible=False), None]
+    return [render.told(begun(made)), made.id, gr.Column(visible=False), None]
+
+
+def begun(made: Entry) -> str:
+    """What to say of a model that was just added."""
+    if made.store and not made.ready:
+        return f"{made.name} is downloading; the bar stands beside it."
+    if made.kind == "reranker":
+        return f"{made.name} is here. Knowledge offers it under How to search."
+    return f"{made.name} is in every list now. Choose it in Compare."
 
 
 @asks("see models")
@@ -101,7 +107,7 @@ def glance(request: gr.Request, choice: str | None, held: str | None, last: dict
     view = {
         "shelf": render.shelf(entries, going, who.mode != "visitor") + render.room_line(entries, rounded(free_bytes())),
         "choice": ([(each.name, each.id) for each in entries], chosen.id if chosen else None),
-        "load": bool(chosen and chosen.ready),
+        "load": bool(chosen and chosen.ready and chosen.kind != "reranker"),
         "stop": bool(progress and progress.state in AT_WORK),
         "resume": bool(progress and progress.state in ("stopped", "failed")),
         "delete": bool(chosen),
@@ -188,9 +194,7 @@ def set_precision(request: gr.Request, choice: str | None, precision: str) -> st
 def load(request: gr.Request, choice: str | None) -> Iterator[str]:
     """Bring the chosen model into memory and tell what it takes."""
     entry = kept.entry(choice)
-    model = entry.model
-    if model is None:
-        raise Problem(f"The files of {entry.name} are not all here yet.")
+    model = kept.to_load(entry)
     yield '<p class="stats live"><span class="pulse" aria-hidden="true"></span>Loading…</p>'
     try:
         found = loaded.load(model, int(entry.needs.get(entry.precision, 0)))

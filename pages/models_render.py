@@ -84,12 +84,10 @@ def kept(entry: Entry, going: Progress | None, mine: bool) -> str:
     source = entry.source if mine or entry.place == "hub" else "a folder"
     at = f" at {escape(entry.revision or '')} ({entry.commit[:8]})" if entry.revision else ""
     at = at or (f" ({entry.commit[:8]})" if entry.commit else "")
-    facts = entry.facts
+    facts, precision = entry.facts, "fp32" if entry.kind == "reranker" else entry.precision
     parts = [
-        f"adapter on {escape(Path(entry.base).name if entry.place == 'folder' or mine else 'its base')}"
-        if entry.kind == "adapter"
-        else PRECISIONS.get(entry.precision, entry.precision),
-        f"{amount(entry.needs[entry.precision])} in memory" if entry.precision in entry.needs else "",
+        use(entry, mine),
+        f"{amount(entry.needs[precision])} in memory" if precision in entry.needs else "",
         f"{amount(entry.size)} on disk" + ("" if entry.store else ", in your own folder"),
         f"{int(facts['context']):,} tokens of context" if facts.get("context") else "",
         escape(str(facts.get("licence") or "")),
@@ -99,6 +97,15 @@ def kept(entry: Entry, going: Progress | None, mine: bool) -> str:
         f'<span class="kind">{entry.kind}</span></div><div class="quiet">{escape(source)}{at}</div>'
         f'<div class="quiet">{" · ".join(part for part in parts if part)}</div>{moving(going, entry)}</li>'
     )
+
+
+def use(entry: Entry, mine: bool) -> str:
+    """What a kept model is for, or the precision that it is loaded in."""
+    if entry.kind == "adapter":
+        return f"adapter on {escape(Path(entry.base).name if entry.place == 'folder' or mine else 'its base')}"
+    if entry.kind == "reranker":
+        return "reranks passages in Knowledge"
+    return PRECISIONS.get(entry.precision, entry.precision)
 
 
 def moving(going: Progress | None, entry: Entry) -> str:

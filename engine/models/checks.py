@@ -43,6 +43,16 @@ def architecture_trouble(name: str, config: Mapping[str, Any]) -> str:
     return f"The model {name} cannot be used: {reason}. Choose a model with a built-in architecture."
 
 
+def reranks(config: Mapping[str, Any]) -> bool:
+    """Whether it is a cross-encoder that transformers knows: reads two texts, gives one number for how they fit."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+
+    labels = config.get("id2label")
+    single = len(labels) == 1 if isinstance(labels, dict) else config.get("num_labels") == 1
+    known = str(config.get("model_type")) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    return single and known and not own_code(config) and other_heads(config).endswith("ForSequenceClassification")
+
+
 def other_heads(config: Mapping[str, Any]) -> str:
     """The class of a model that was made for something else than continuing text; empty for the right ones."""
     named = config.get("architectures")

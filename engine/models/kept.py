@@ -34,7 +34,7 @@ class Entry:
 
     id: str
     name: str
-    kind: Literal["model", "adapter"]
+    kind: Literal["model", "adapter", "reranker"]
     source: str
     place: Literal["folder", "hub"]
     revision: str | None = None
@@ -64,8 +64,8 @@ class Entry:
 
     @property
     def model(self) -> Model | None:
-        """The model it is; None while its files, or those of its base, are not here."""
-        if not self.ready or (self.base and not Path(self.base).is_dir()):
+        """The model it is; None while its files, or those of its base, are not here, and for a cross-encoder."""
+        if self.kind == "reranker" or not self.ready or (self.base and not Path(self.base).is_dir()):
             return None
         common: dict[str, Any] = {"name": self.name, "style": self.style, "about": f"Added from {self.source}."}
         if self.kind == "adapter":
@@ -197,10 +197,22 @@ def rename(kept: Entry, name: str) -> Entry:
 
 def set_precision(kept: Entry, precision: str) -> Entry:
     """Load a model in another precision from now on; adapters on it follow. Raises Problem."""
+    if kept.kind == "reranker":
+        raise Problem(f"{kept.name} reranks passages and is always computed in 32 bits.")
     if kept.kind == "adapter":
         raise Problem(f"{kept.name} is an adapter and is computed in the precision of its base. Change that one.")
     checked_precision(precision, kept.needs)
     return written(replace(kept, precision=precision))
+
+
+def to_load(kept: Entry) -> Model:
+    """The model to bring into memory. Raises Problem where there is none to ask, or not all of it is here."""
+    if kept.kind == "reranker":
+        raise Problem(f"{kept.name} reranks passages and answers no prompts. Knowledge loads it when it is needed.")
+    model = kept.model
+    if model is None:
+        raise Problem(f"The files of {kept.name} are not all here yet.")
+    return model
 
 
 def standing_on(kept: Entry) -> list[str]:

@@ -86,10 +86,9 @@ def model_report(source: Source, common: Mapping[str, Any], found: list[Finding]
         base = full_precision(common["name"], source.about)
         wrong = checks.quantized_trouble(source.name, method, base)
         return Report(**common, findings=(*found, Finding("bad", wrong)), instead=base)
-    wrong = checks.architecture_trouble(source.name, config) or checks.weights_trouble(
-        source.name, source.files, source.place
-    )
-    if wrong:
+    reranker = checks.reranks(config)
+    wrong = "" if reranker else checks.architecture_trouble(source.name, config)
+    if wrong := wrong or checks.weights_trouble(source.name, source.files, source.place):
         return Report(**common, findings=(*found, Finding("bad", wrong)))
     files = weight_files(source)
     if not files:
@@ -97,8 +96,14 @@ def model_report(source: Source, common: Mapping[str, Any], found: list[Finding]
     header = source.header(files)
     facts = facts_of(config, header, source)
     sizes = needs(header, compute_bytes())
+    if reranker:
+        common, sizes = {**common, "kind": "reranker"}, {"fp32": sizes["fp32"]}
     wanted = wanted_files(source, files)
-    found += [*architecture(config, facts), *own_code(source, config), *weights(source, files, header)]
+    found += [
+        *(reranking if reranker else architecture)(facts),
+        *own_code(source, config),
+        *weights(source, files, header),
+    ]
     found += [*memory(sizes), *disk(source, sum(file.size for file in wanted)), *tokenizer(source)]
     return Report(**common, findings=tuple(found), facts=facts, files=tuple(wanted), needs=sizes)
 
@@ -135,13 +140,24 @@ def has_chat_template(source: Source) -> bool:
     return bool(read_object(source, "tokenizer_config.json").get("chat_template"))
 
 
-def architecture(config: Mapping[str, Any], facts: Facts) -> list[Finding]:
+def architecture(facts: Facts) -> list[Finding]:
     """The architecture, its size and its context."""
     context = f", {facts.context:,} tokens of context" if facts.context else ""
-    size = (
-        f"{facts.parameters / 1e9:.2f} billion" if facts.parameters >= 1e9 else f"{facts.parameters / 1e6:.1f} million"
-    )
-    return [Finding("good", f"{facts.architecture}: an architecture that transformers has, {size} weights{context}.")]
+    told = f"{facts.architecture}: an architecture that transformers has, {millions(facts)} weights{context}."
+    return [Finding("good", told)]
+
+
+def reranking(facts: Facts) -> list[Finding]:
+    """What a cross-encoder is good for."""
+    told = f"It is a cross-encoder ({facts.architecture}, {millions(facts)} weights), good for reranking: "
+    told += "it puts the passages that Knowledge has found in a better order. It answers no prompts."
+    return [Finding("good", told)]
+
+
+def millions(facts: Facts) -> str:
+    """The number of weights in words."""
+    count = facts.parameters
+    return f"{count / 1e9:.2f} billion" if count >= 1e9 else f"{count / 1e6:.1f} million"
 
 
 def own_code(source: Source, config: Mapping[str, Any]) -> list[Finding]:

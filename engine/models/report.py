@@ -43,7 +43,7 @@ class Report:
 
     name: str
     place: Place
-    kind: Literal["model", "adapter"] = "model"
+    kind: Literal["model", "adapter", "reranker"] = "model"
     revision: str | None = None
     commit: str = ""
     findings: tuple[Finding, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from engine.messages import Begin, End, Message, Piece, Sampling
@@ -91,6 +92,23 @@ def directions(count: int, seed: int = 0) -> Any:
     middles = np.random.default_rng(99).normal(size=(30, 64))
     made = middles[random.integers(0, 30, count)] + 0.8 * random.normal(size=(count, 64))
     return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype("float32")
+
+
+def tiny_cross_encoder(folder: Path) -> Path:
+    """A random cross-encoder of one layer with MiniLM's vocabulary."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    from rag.embedders import embedder
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = BertConfig(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, num_labels=1
+        )
+        BertForSequenceClassification(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(embedder().folder).save_pretrained(folder)
+    return folder
 
 
 class Scripted:

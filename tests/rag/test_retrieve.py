@@ -10,12 +10,11 @@ from engine.errors import Problem
 from engine.messages import Message
 from engine.respond import Passage
 from rag.collection import Collection, How
-from rag.embedders import embedder
 from rag.followup import leans, stand_alone, topic
 from rag.index import Index
 from rag.retrieve import fused, retrieve
 from rag.store import Store
-from tests.rag.shelves import BLACKBERRY, TOWN, Scripted, filled, made_up
+from tests.rag.shelves import BLACKBERRY, TOWN, Scripted, filled, made_up, tiny_cross_encoder
 
 pytestmark = pytest.mark.timeout(900)  # the first test of a run loads the embedding model, which a busy machine delays
 
@@ -179,21 +178,6 @@ def test_able_model_rewrites_and_a_failing_one_is_replaced_by_the_topic() -> Non
 
 
 # -- reranking ----
-
-
-def tiny_cross_encoder(folder: Path) -> Path:
-    """A random cross-encoder of one layer with MiniLM's vocabulary."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        config = BertConfig(
-            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, num_labels=1
-        )
-        BertForSequenceClassification(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(embedder().folder).save_pretrained(folder)
-    return folder
 
 
 def test_cross_encoder_gives_the_order_and_its_scores_are_told(town: Collection, tmp_path: Path) -> None:
