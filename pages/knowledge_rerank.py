@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,7 @@ from rag.rerank import CANDIDATES, DEFAULT, at_hand
 def follow(box: gr.Checkbox, **how: Any) -> None:
     """Renew the offer when the page is opened and whenever the tab around is chosen; to be called in its layout."""
     tab = Context.block
-    for event in (lambda *each, **more: gr.on(None, *each, **more), *([tab.select] if isinstance(tab, gr.Tab) else [])):
+    for event in (partial(gr.on, None), *([tab.select] if isinstance(tab, gr.Tab) else [])):
         event(offered, None, box, **how)
 
 

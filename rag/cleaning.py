@@ -44,7 +44,7 @@ def cleaned(
     if furniture:
         if kind == "pdf":
             reasons |= running_heads(lines)
-        reasons |= {place: why for place, why in web_furniture(lines).items() if place not in reasons}
+        reasons |= web_furniture(lines, reasons)
     reasons |= dict.fromkeys(with_phrases(lines, phrases), "phrase")
     stay = {masked(line) for line in kept}
     reasons = {(page, at): why for (page, at), why in reasons.items() if masked(lines[page][at]) not in stay}

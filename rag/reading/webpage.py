@@ -52,12 +52,13 @@ class Sheet:
     kept: frozenset[int]  # lists, tables, code and headings of Markdown, which are never furniture
 
 
-def web_furniture(pages: Sequence[Sequence[str]]) -> dict[Place, str]:
+def web_furniture(pages: Sequence[Sequence[str]], heads: Collection[Place] = ()) -> dict[Place, str]:
     """(page, line) of furniture with why; nothing in a file that is not surely a printed article.
 
-    It is one if it has a byline such as "· 7 min read ·" near its top and furniture of two more kinds.
+    It is one if it has a byline such as "· 7 min read ·" near its top and furniture of two more kinds. `heads` are
+    running heads and feet, which are passed over as if they did not stand there.
     """
-    sheet = sheet_of(pages)
+    sheet = sheet_of(pages, heads)
     bylines = [at for at, text in enumerate(sheet.texts) if is_byline(text) and at not in sheet.kept]
     if not bylines or bylines[0] >= TOP:
         return {}
@@ -73,17 +74,21 @@ def web_furniture(pages: Sequence[Sequence[str]]) -> dict[Place, str]:
     return {sheet.places[at]: why for at, why in found.items() if at not in sheet.kept}
 
 
-def sheet_of(pages: Sequence[Sequence[str]]) -> Sheet:
+def sheet_of(pages: Sequence[Sequence[str]], passed: Collection[Place] = ()) -> Sheet:
     """The lines with text, and what is known of each by the blank lines and fences around it."""
     places: list[Place] = []
     blocks: list[list[int]] = []
     heads, kept, fenced = set(), set(), False
     for page, lines in enumerate(pages):
-        blanks = 0
+        blanks, below = 0, False  # below a running head the page begins, however far below
         for at, line in enumerate(lines):
-            if not line.strip():
-                blanks += 1
+            if (page, at) in passed:
+                blanks, below = 0, True
                 continue
+            if not line.strip():
+                blanks += not below
+                continue
+            below = False
             number, fence = len(places), line.lstrip().startswith(("```", "~~~"))
             if fenced or fence or is_kept(line):
                 kept.add(number)

@@ -48,6 +48,11 @@ def test_commands_read_the_sample_on_first_use_and_say_so(capsys: pytest.Capture
     assert told.err.splitlines() == ["Reading the sample documents that come along, which takes some seconds."]
     assert main(["search", QUESTION, "--collection", "sample", "--json"]) == 0
     assert capsys.readouterr().err == ""
+    for model in ("starter", "starter-shawgpt"):
+        assert main(["ask", "What is fat-tailedness?", "--collection", "sample", "--model", model, "--json"]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        cited = answer["citations"][0]
+        assert (cited["file"], cited["page"]) == ("statistics/fat-tails.pdf", 1), answer["answer"]
 
 
 def test_langchain_retriever_reads_the_sample_on_first_use() -> None:
