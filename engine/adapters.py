@@ -13,6 +13,7 @@ from torch import nn
 from engine.errors import Problem
 
 PREFIX = "base_model.model."
+LARGEST = 1e20  # of a weight: where adapters are stacked, all rows meet it before their neighbours' parts are masked
 # Options of a LoraConfig under which an adapter is more than A and B on linear layers.
 BEYOND_STACKING = (
     "use_dora",
@@ -58,7 +59,8 @@ def stackable(config: dict[str, Any]) -> bool:
 def read_adapter(folder: Path, model: nn.Module, dtype: torch.dtype) -> Adapter | None:
     """The adapter in a folder, fitted to `model`; None when it must run in a batch of its own instead.
 
-    Raises Problem when it was made for another base: modules that are not there, or other shapes.
+    Raises Problem when it was made for another base (modules that are not there, or other shapes), and when its weights
+    are no numbers, which would reach the rows beside it.
     """
     from peft import LoraConfig
     from peft.utils.other import get_pattern_key
@@ -95,6 +97,11 @@ def read_adapter(folder: Path, model: nn.Module, dtype: torch.dtype) -> Adapter 
         alpha = config.alpha_pattern.get(get_pattern_key(config.alpha_pattern.keys(), name), config.lora_alpha)
         scale = alpha / (rank**0.5 if config.use_rslora else rank)
         pairs[name] = (a.to(device, dtype), (b.float() * scale).to(device, dtype))
+        if not all(weight.abs().max() <= LARGEST for weight in pairs[name]):
+            raise Problem(
+                f"The adapter {folder.name} holds weights that are no numbers (NaN) or without end, as after a "
+                "training that diverged. Train it again with a lower learning rate, or get it again."
+            )
     return Adapter(folder.name, pairs)
 
 

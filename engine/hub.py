@@ -118,6 +118,24 @@ def bring(name: str, commit: str, file: File, folder: Path) -> None:
     part.replace(folder / file.name)
 
 
+def set_patience() -> None:
+    """Let no question of huggingface_hub wait without end: 2.4 sets no limit where it asks for a snapshot's commit."""
+    from huggingface_hub.utils import get_session
+
+    session = get_session()
+    hooks = session.event_hooks
+    if impatient not in hooks["request"]:
+        session.event_hooks = {**hooks, "request": [*hooks["request"], impatient]}
+
+
+def impatient(request: Any) -> None:
+    """Give a question that sets no limits of its own those of this module; a commit may take the Hub longer."""
+    if request.method in ("GET", "HEAD"):
+        limits = request.extensions.get("timeout") or {}
+        unset = {part: PATIENCE for part in ("connect", "read", "write", "pool") if limits.get(part) is None}
+        request.extensions["timeout"] = {**limits, **unset}
+
+
 def site() -> str:
     """The Hub's address: HF_ENDPOINT, or huggingface.co."""
     return (os.environ.get("HF_ENDPOINT") or SITE).rstrip("/")

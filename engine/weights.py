@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.adapters import read_config
 from engine.catalog import Model
 from engine.errors import Problem
+from engine.hub import set_patience
 from engine.loading import ONE_AT_A_TIME
 from engine.models import checks
 from engine.models.footprint import TOY_PARAMETERS
@@ -72,6 +73,7 @@ def fetch(model: Model) -> Path:
             return copy
         raise explained(model, trouble) from trouble
     wanted = usable_files(model, found)
+    set_patience()
     try:
         return Path(snapshot_download(model.base, allow_patterns=wanted, **hub_options(model)))
     except Exception as error:

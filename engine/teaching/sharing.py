@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import Problem
+from engine.hub import set_patience
 from engine.settings import settings
 from engine.teaching.merge import PLACE as MERGED
 from engine.teaching.runs import FORMAT, Job, read_json, read_lines, runs_folder, slug, write_json
@@ -85,6 +86,7 @@ def pull(name: str, revision: str = "", owner: str = "") -> Job:
     from huggingface_hub import HfApi
 
     partial = Path(tempfile.mkdtemp(dir=runs_folder(), prefix=".pulled-"))
+    set_patience()
     try:
         HfApi(token=settings().hub_token or False).snapshot_download(
             name, revision=revision.strip() or None, local_dir=partial / "all", allow_patterns=list(FETCHED)

@@ -18,6 +18,7 @@ from engine.messages import End, Message, Sampling
 from engine.models.footprint import held
 from engine.pool import Pool, Stopped, weights_bytes
 from engine.weights import fetch, load
+from tests.engine.models.shelf import at_hub
 from tests.engine.rows import save_adapter
 from tests.scripted_hub import Hub, Repo
 from tests.tiny import make_tiny_llama
@@ -293,7 +294,7 @@ def test_what_is_reckoned_of_files_is_what_they_take(
 def test_a_hub_id_makes_room_and_is_refused_by_the_size_of_its_files(
     hub: Hub, models: list[Model], size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_scripted_hub(hub, tmp_path, monkeypatch)
+    at_hub(hub.address, tmp_path, monkeypatch)
     hub.repos["o/m"] = Repo.of(Path(models[0].base))
     far = Model(name="far", base="o/m")
     assert weights_bytes(far, fetch(far)) == pytest.approx(size, rel=0.01)
@@ -310,7 +311,7 @@ def test_a_hub_id_makes_room_and_is_refused_by_the_size_of_its_files(
 def test_a_hub_id_that_was_fetched_once_is_there_without_the_hub(
     hub: Hub, models: list[Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_scripted_hub(hub, tmp_path, monkeypatch)
+    at_hub(hub.address, tmp_path, monkeypatch)
     hub.repos["o/m"] = Repo.of(Path(models[0].base))
     far = Model(name="far", base="o/m")
     folder = fetch(far)
@@ -320,13 +321,3 @@ def test_a_hub_id_that_was_fetched_once_is_there_without_the_hub(
     for gone in (far, Model(name="never", base="o/never")):
         with pytest.raises(Problem, match=f"There is no model '{gone.base}'"):
             fetch(gone)
-
-
-def at_scripted_hub(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send huggingface_hub, which reads its address at import, to the scripted Hub, with a cache of its own."""
-    from huggingface_hub import constants
-
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.address)
-    for name, value in (("ENDPOINT", hub.address), ("HUGGINGFACE_CO_URL_TEMPLATE", template)):
-        monkeypatch.setattr(constants, name, value)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))

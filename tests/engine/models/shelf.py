@@ -47,6 +47,17 @@ def hub(monkeypatch: pytest.MonkeyPatch, no_models: Path) -> Iterator[Hub]:
         empty()
 
 
+def at_hub(address: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send huggingface_hub, which reads its address at import, elsewhere, with a cache of its own."""
+    from huggingface_hub import constants
+
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
+    named = {"ENDPOINT": address, "HUGGINGFACE_CO_URL_TEMPLATE": template, "HF_HUB_CACHE": str(cache)}
+    for name, value in {**named, "HF_HUB_OFFLINE": False}.items():
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setenv("HF_ENDPOINT", address)
+
+
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Llama whose inner size, 172, no power of two divides evenly: NF4's trap."""
