@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -16,8 +15,9 @@ from rag.rerank import CANDIDATES, DEFAULT, at_hand
 def follow(box: gr.Checkbox, **how: Any) -> None:
     """Renew the offer when the page is opened and whenever the tab around is chosen; to be called in its layout."""
     tab = Context.block
-    for event in (partial(gr.on, None), *([tab.select] if isinstance(tab, gr.Tab) else [])):
-        event(offered, None, box, **how)
+    gr.on(None, offered, None, box, **how)
+    if isinstance(tab, gr.Tab):
+        tab.select(offered, None, box, **how)
 
 
 @asks("ask documents")
