@@ -102,6 +102,18 @@ def test_a_lane_that_fails_in_the_middle_of_its_words_fails_alone(
     assert failed.text and expected[1].text.startswith(failed.text) and 3 < failed.tokens <= at + 1
 
 
+def test_a_lane_that_fails_at_its_first_token_fails_alone(models: dict[str, Model], tmp_path: Path) -> None:
+    """The embedding of a token that only one lane's prompt holds, that of its style, is damaged."""
+    base = models["base"].base
+    bracket = AutoTokenizer.from_pretrained(base).convert_tokens_to_ids("[")
+    broken = replace(models["base"], base=str(damaged(Path(base), tmp_path / "base", "embed_tokens.weight", bracket)))
+    asked = [Lane(broken, style, sampling=GREEDY) for style in ("plain", "inst", "plain")]
+    first, failed, last = results(Comparison(asked, PROMPT))
+    expected = alone(models, "base")[0]
+    assert failed.end == "error" and "not a number" in failed.error and (failed.text, failed.tokens) == ("", 0)
+    assert failed.prompt == f"[INST] {PROMPT} [/INST]" and same(first, expected) and same(last, expected)
+
+
 @pytest.mark.parametrize(
     ("kind", "part", "number"),
     [("one", "A", float("nan")), ("one", "B", float("inf")), ("one", "A", 3e38), ("dora", "B", float("nan"))],
