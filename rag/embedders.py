@@ -252,12 +252,17 @@ class Embedder:
 
 def fetched(name: str) -> Path:
     """The folder of a Hub model, from the cache or from the network. Raises Problem."""
+    from httpx import TransportError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+    from engine.hub import set_patience
+
+    set_patience()
+    unreachable = (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, TransportError)
     try:
         return Path(snapshot_download(name, ignore_patterns=["onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, *unreachable) as error:
         raise Problem(
             f"The embedding model '{name}' is not on this machine and cannot be fetched from the Hub "
             f"({type(error).__name__}). Use {DEFAULT}, give a model's folder, or try again with a network."

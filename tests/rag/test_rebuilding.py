@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from pathlib import Path
 
 import pytest
 
-from engine import jobs
+from engine import hub, jobs
 from engine.errors import Problem
 from rag import job
-from rag.embedders import Embedder
+from rag.embedders import Embedder, fetched
 from rag.progress import Progress
 from rag.rebuilding import rebuild, set_kept, set_phrases, trouble
 from rag.store import Store
+from tests.engine.models.shelf import at_hub
 from tests.rag.papers import pdf
 from tests.rag.putting import Hashed, added
 
@@ -85,6 +87,17 @@ def test_model_is_here_as_a_folder_and_not_by_a_name_nobody_fetched() -> None:
     here = Embedder()
     assert here.here() and Embedder(str(here.folder)).here()
     assert not Embedder("somebody/far-away").here() and not Embedder("no such name!").here()
+
+
+@pytest.mark.timeout(30)
+def test_an_embedding_model_from_a_hub_that_is_silent_is_refused_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        at_hub(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, monkeypatch)
+        with pytest.raises(Problem, match="cannot be fetched from the Hub"):
+            fetched("somebody/far-away")
 
 
 def test_reindexing_as_a_job_and_a_stop_that_changes_nothing(store: Store, papers_folder: Path) -> None:
