@@ -45,8 +45,8 @@ def fit(options: argparse.Namespace, rank: int = 0) -> None:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
         meeting = f"file://{(options.work / 'meeting').resolve()}"
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=options.processes)
-    seed_model = HERE if options.command == "train" and not options.fresh else None
-    run = training.Run(options.work, options.threads, seed_model)
+    seed_model = None if options.fresh else HERE
+    run = training.Run(options.work, options.threads, seed_model, options.times, options.writers)
     run.fit(options.tokens, options.hours, options.command == "decay", options.long, options.rate)
 
 
@@ -68,7 +68,8 @@ def train(options: argparse.Namespace) -> None:
 
 
 def decay(options: argparse.Namespace) -> None:
-    """Lower the learning rate to zero over some tokens, into a checkpoint of its own."""
+    """Lower the learning rate to zero over some tokens, into a checkpoint of its own; begins where `train` does."""
+    prepare(options.work, options.fresh)
     together(options)
 
 
@@ -79,7 +80,7 @@ def export(options: argparse.Namespace) -> None:
     from transformers import GenerationConfig, PreTrainedTokenizerFast
 
     made = model.new_model()
-    kept = torch.load(options.work / options.checkpoint, weights_only=True)
+    kept = torch.load(options.work / options.checkpoint, weights_only=True, map_location="cpu")
     made.load_state_dict(kept["model"])
     made.generation_config = GenerationConfig(eos_token_id=[0, 2], pad_token_id=3)
     made.bfloat16().save_pretrained(options.out, max_shard_size="5MB")
@@ -110,6 +111,8 @@ def main() -> None:
         command.add_argument("--hours", type=float, default=24.0, help="time for this run, where it ends sooner")
         command.add_argument("--threads", type=int, default=1, help="of each process")
         command.add_argument("--processes", type=int, default=2, help="each with a share of the rows")
+        command.add_argument("--writers", type=int, default=0, help="processes that write the text, beside a GPU")
+        command.add_argument("--times", type=int, default=1, help="how many times the usual rows make a step")
         command.add_argument("--long", type=float, default=0.0, help="share of steps with long rows")
         command.add_argument("--fresh", action="store_true", help="begin from nothing, with a tokenizer of its own")
         command.add_argument("--rate", type=float, default=0.5, help="share of the peak learning rates")

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 HERE = Path(__file__).parent
@@ -55,22 +56,28 @@ def packed_attention(
     """Causal attention within documents; queries (rows, heads, tokens, 32), `documents` (rows, tokens) their numbers.
 
     Blocks of queries see no key behind them, and the query heads that share a key head make one product. Compiled on
-    two cores a step takes two thirds of what scaled_dot_product_attention's takes.
+    two cores a step takes two thirds of what scaled_dot_product_attention's takes; a GPU gets the latter.
     """
+    if query.is_cuda:
+        places = torch.arange(query.shape[2], device=query.device)
+        seen = (places[:, None] >= places) & (documents[:, :, None] == documents[:, None])
+        key, value = (side.repeat_interleave(query.shape[1] // side.shape[1], 1) for side in (key, value))
+        made = scaled_dot_product_attention(query, key, value, seen[:, None], scale=scaling)
+        return made.transpose(1, 2).contiguous(), None
     rows, heads, length, width = query.shape
     groups = key.shape[1]
     shared, block = heads // groups, 128 if length <= 1024 else 256
     query = (query * scaling).view(rows, groups, shared, length, width)
-    places = torch.arange(length)
-    made = []
+    places = torch.arange(length, device=query.device)
+    blocks = []
     for start in range(0, length, block):
         end = min(start + block, length)
         asked = query[:, :, :, start:end].reshape(rows, groups, -1, width)
         scores = (asked @ key[:, :, :end].mT).view(rows, groups, shared, end - start, end).float()
         seen = (places[start:end, None] >= places[:end]) & (documents[:, start:end, None] == documents[:, None, :end])
         weights = scores.masked_fill(~seen[:, None, None], float("-inf")).softmax(-1).to(value.dtype)
-        made.append((weights.view(rows, groups, -1, end) @ value[:, :, :end]).view(*query.shape[:3], -1, width))
-    return torch.cat(made, 3).reshape(rows, heads, length, width).transpose(1, 2).contiguous(), None
+        blocks.append((weights.view(rows, groups, -1, end) @ value[:, :, :end]).view(*query.shape[:3], -1, width))
+    return torch.cat(blocks, 3).reshape(rows, heads, length, width).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(PACKED, packed_attention)
@@ -132,12 +139,17 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     return wrapped
 
 
+def fast_bf16(device: str) -> bool:
+    """Whether a device computes bf16 natively; a processor that does not is far slower than in float32."""
+    return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
 def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """Return the nearest half-orthogonal matrices of a stack (n, rows, columns), by Newton-Schulz in bf16.
+    """Return the nearest half-orthogonal matrices of a stack (n, rows, columns), by Newton-Schulz in what is fast.
 
     Coefficients: Jordan et al. 2024, "Muon: an optimizer for hidden layers".
     """
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if fast_bf16(matrices.device.type) else matrices
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -182,8 +194,8 @@ class Muon(torch.optim.Optimizer):
             kept.lerp_(gradients, 1 - group["momentum"])
             update = shared_out(gradients.lerp(kept, group["momentum"]))
             scale = max(1, same[0].shape[0] / same[0].shape[1]) ** 0.5
-            for matrix, direction in zip(same, update, strict=True):
-                matrix.mul_(1 - group["lr"] * group["decay"]).add_(direction, alpha=-group["lr"] * scale)
+            torch._foreach_mul_(same, 1 - group["lr"] * group["decay"])
+            torch._foreach_add_(same, list(update), alpha=-group["lr"] * scale)
 
 
 def optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:

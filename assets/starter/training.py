@@ -1,6 +1,7 @@
 """Packs generated documents into rows and trains the starter on them, resumable at every checkpoint."""
 
 import json
+import os
 import re
 import signal
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 ROW, ROWS = 512, 12  # tokens in a row, rows in a step
@@ -86,9 +88,14 @@ def rows(source: Iterator[tuple[np.ndarray, np.ndarray]], length: int) -> Iterat
         yield tuple(np.concatenate(side)[: length + 1] for side in sides)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int, long: bool) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Yield inputs and their documents (rows, tokens), and for the half that weighs most: places, targets, weights."""
-    length, count = (LONG_ROW, LONG_ROWS) if long else (ROW, ROWS)
+def batches(
+    tokenizer: PreTrainedTokenizerFast, seed: int, long: bool, times: int = 1
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Yield inputs and their documents (rows, tokens), and for the half that weighs most: places, targets, weights.
+
+    `times` is how many times the usual rows make a step.
+    """
+    length, count = (LONG_ROW, LONG_ROWS * times) if long else (ROW, ROWS * times)
     if dist.is_initialized():  # each process reads documents of its own
         count, seed = count // dist.get_world_size(), seed + 100 * dist.get_rank()
     packed = rows(encoded(tokenizer, seed, 0.35 if long else 0.0), length)
@@ -102,21 +109,39 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, long: bool) -> Iterat
         yield tuple(torch.from_numpy(side.copy()) for side in sides)
 
 
-class Run:
-    """A training run in a work folder: model, optimizers, and how far it has come."""
+class Batches(IterableDataset):
+    """`batches` for a loader, each of whose worker processes writes documents of its own."""
 
-    def __init__(self, work: Path, threads: int, seed_model: Path | None = None) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int, long: bool, times: int) -> None:
+        self.made_of = tokenizer, seed, long, times
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        tokenizer, seed, *shape = self.made_of
+        worker = get_worker_info()
+        return batches(tokenizer, seed + 2 * worker.id if worker else seed, *shape)
+
+
+class Run:
+    """A training run in a work folder: model, optimizers, and how far it has come.
+
+    On a GPU the text is written by `writers` processes beside it, and a step takes `times` the usual rows.
+    """
+
+    def __init__(
+        self, work: Path, threads: int, seed_model: Path | None = None, times: int = 1, writers: int = 0
+    ) -> None:
         """Go on from the work folder's checkpoint, else from the weights of `seed_model`, else from nothing."""
-        self.work = work
+        self.work, self.times, self.writers = work, times, writers
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.set_num_threads(threads)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
-        self.model = starter.new_model()
+        self.model = starter.new_model().to(self.device)
         self.model.set_attn_implementation(starter.PACKED)
         self.optimizers = starter.optimizers(self.model)
         self.state = {"step": 0, "tokens": 0, "seconds": 0.0, "parts": 0, "warm": 0}
         self.stopped = False
         if (work / "checkpoint.pt").exists():
-            kept = torch.load(work / "checkpoint.pt", weights_only=True)
+            kept = torch.load(work / "checkpoint.pt", weights_only=True, map_location=self.device)
             self.model.load_state_dict(kept["model"])
             for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
                 optimizer.load_state_dict(state)
@@ -137,7 +162,7 @@ class Run:
         weights: torch.Tensor,
     ) -> torch.Tensor:
         """Return the weighted mean loss in nats per token over the places picked."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=starter.fast_bf16(self.device)):
             hidden = self.model.model(input_ids=inputs, use_cache=False, documents=documents).last_hidden_state
             chosen = hidden.gather(1, picks[:, :, None].expand(-1, -1, hidden.shape[2]))
             logits = self.model.lm_head(chosen)
@@ -157,9 +182,16 @@ class Run:
         )
         beside.replace(self.work / name)
 
-    def step(self, batch: tuple[torch.Tensor, ...], rate: float) -> float:
-        """Take one step at a share `rate` of the peak learning rates and return the loss."""
-        loss = self.loss(*batch)
+    def source(self, seed: int, long: bool) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Return batches without end, on the processor."""
+        data = Batches(self.tokenizer, seed, long, self.times)
+        pin = self.device == "cuda"
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if self.writers else "true")
+        return iter(DataLoader(data, batch_size=None, num_workers=self.writers, pin_memory=pin))
+
+    def step(self, batch: tuple[torch.Tensor, ...], rate: float) -> torch.Tensor:
+        """Take one step at a share `rate` of the peak learning rates and return the loss, nats per token."""
+        loss = self.loss(*(side.to(self.device, non_blocking=True) for side in batch))
         loss.backward()
         if dist.is_initialized():
             self.average()
@@ -169,7 +201,7 @@ class Run:
                 group["lr"] = group["peak"] * rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return loss.item()
+        return loss.detach()
 
     def average(self) -> None:
         """Replace every gradient by its mean over the processes."""
@@ -200,11 +232,12 @@ class Run:
         """
         signal.signal(signal.SIGTERM, self.stop)
         seed = 1000 * self.state["parts"]
-        short, lengthy = batches(self.tokenizer, seed, False), batches(self.tokenizer, seed + 1, True)
+        short, lengthy = self.source(seed, False), self.source(seed + 1, True)
         name = "decayed.pt" if decay else "checkpoint.pt"
         processes, first = (dist.get_world_size(), dist.get_rank() == 0) if dist.is_initialized() else (1, True)
         begun = saved = time.time()
-        losses: list[float] = []
+        told = self.state["tokens"], begun
+        losses: list[torch.Tensor] = []
         done = 0
         seen = 0 if decay else self.state["tokens"]
         share = seen / tokens
@@ -226,10 +259,11 @@ class Run:
             if first and self.state["step"] % 20 == 0:
                 line = {
                     **self.state,
-                    "loss": round(sum(losses) / len(losses), 4),
+                    "loss": round(torch.stack(losses).mean().item(), 4),
                     "rate": round(rate, 4),
-                    "speed": int(processes * batch[0].numel() / (time.time() - start)),
+                    "speed": int((self.state["tokens"] - told[0]) / (time.time() - told[1])),
                 }
+                told = self.state["tokens"], time.time()
                 print(json.dumps(line), flush=True)
                 losses = []
             if first and time.time() - saved > SAVE_SECONDS:

@@ -97,3 +97,33 @@ def test_training_draws_tools_that_the_check_never_shows() -> None:
         shown = {one["function"]["name"] for one in schemas}
         called = [call["function"]["name"] for m in messages for call in m.get("tool_calls", ())]
         assert set(called) <= shown and len(messages) >= 8
+
+
+def test_text_written_by_processes_is_each_ones_own() -> None:
+    import training
+    from torch.utils.data import DataLoader
+
+    tokenizer = AutoTokenizer.from_pretrained(STARTER)
+    written = iter(DataLoader(training.Batches(tokenizer, 5, False, 2), batch_size=None, num_workers=2))
+    first, second = next(written), next(written)
+    assert first[0].shape == second[0].shape == (2 * training.ROWS, training.ROW)
+    assert all(torch.equal(*sides) for sides in zip(first, next(training.batches(tokenizer, 5, False, 2)), strict=True))
+    assert all(
+        torch.equal(*sides) for sides in zip(second, next(training.batches(tokenizer, 7, False, 2)), strict=True)
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpus_attention_within_documents_is_the_processors() -> None:
+    import model
+
+    sides = [torch.randn(2, heads, 200, 32) for heads in (9, 3, 3)]
+    documents = torch.randint(0, 4, (2, 200)).sort(1)[0]
+    here, there = (
+        model.packed_attention(
+            torch.nn.Module(), *(side.to(device) for side in sides), None, 0.2, documents.to(device)
+        )[0]
+        for device in ("cpu", "cuda")
+    )
+    assert (here - there.cpu()).abs().max() < 1e-4

@@ -23,13 +23,13 @@ def open_sample(tab: Page, name: str) -> None:
 
 def test_sample_is_looked_at_row_by_row(tab: Page):
     open_sample(tab, "shawgpt")
-    expect(tab.locator("#data-headline")).to_contain_text("135 rows")
+    expect(tab.locator("#data-headline")).to_contain_text("199 rows")
     loss = tab.locator("#data-row .tokens .loss").first
     assert "underline" in loss.evaluate("e => getComputedStyle(e).textDecorationLine"), "told by colour alone"
     expect(tab.locator("#data-row .stats")).to_contain_text("the stop token <|endoftext|> is trained")
     expect(tab.locator("#data-statistics svg")).to_have_count(5)
     tab.get_by_role("button", name="Next page").click()
-    expect(tab.locator("#data-table caption")).to_have_text("Rows 11 to 20 of 135")
+    expect(tab.locator("#data-table caption")).to_have_text("Rows 11 to 20 of 199")
     tab.locator("#data-table button").get_by_text("13", exact=True).click()
     expect(tab.locator("#data-row h3")).to_have_text("Row 13 as the model reads it")
     tab.locator("#data-limit input").fill("30")

@@ -100,7 +100,7 @@ def test_stacked_equals_peft_within_tolerance_in_every_precision(precision: str,
     options = precision_options(precision)
     model = AutoModelForCausalLM.from_pretrained(folder, **options).eval()
     keep_plain_four_bit(model)
-    ids = torch.randint(10, 280, (3, 7), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(10, 280, (3, 7), generator=torch.Generator().manual_seed(0)).to(model.device)
     batch = AdapterBatch(model)
     a, b = (read_adapter(tmp_path / name, model, model.dtype) for name in ("a", "b"))
     with torch.inference_mode():

@@ -70,7 +70,7 @@ def test_sample_is_laid_out_with_a_style_that_suits_it():
     assert style == "shawgpt" and name == "shawgpt" and body["visible"] and not columns["open"]
     parts = dict(zip(PARTS, rest, strict=False))
     assert parts["prompt"]["value"] == "comment" and parts["response"]["choices"] == ["", "comment", "response"]
-    assert "135 rows · prompt: comment, response: response" in text_of(head)
+    assert "199 rows · prompt: comment, response: response" in text_of(head)
 
 
 def test_row_shows_its_loss_by_more_than_colour(bench: Bench):
@@ -122,19 +122,19 @@ def test_columns_that_say_nothing_open_the_form_and_can_be_chosen():
 
 def test_pages_and_rows_are_walked(bench: Bench):
     table, _ = moves.move(10)(ME, bench)
-    assert bench.at == 10 and "Rows 11 to 20 of 135" in text_of(table)
+    assert bench.at == 10 and "Rows 11 to 20 of 199" in text_of(table)
     moves.move(1)(ME, bench)
     moves.move(-10)(ME, bench)
     assert bench.at == 0
     moves.move(-1)(ME, bench)
     assert bench.at == 0
     event = gr.EventData(None, {"place": 134})
-    assert "Row 135 as" in moves.pick(ME, bench, event)[1]
+    assert "Row 199 as" in moves.pick(ME, bench, event)[1]
     moves.move(10)(ME, bench)
     assert bench.at == 134
     for odd in ({"place": 10**9}, {"place": -5}, {"place": "x"}, {}, "x", None):
         moves.pick(ME, bench, gr.EventData(None, odd))
-        assert 0 <= bench.at < 135
+        assert 0 <= bench.at < 199
 
 
 def test_style_of_ones_own_is_rendered(bench: Bench):
@@ -186,10 +186,10 @@ def test_upload_is_read_and_removed(tmp_path: Path):
 def test_preparing_changes_the_rows_and_can_be_undone(bench: Bench):
     *_, (told, head, *_) = moves.prepare(ME, bench, 0, 90, True, 0, "", 0, *LOOK)
     assert "rows by length, 0 exact repeats." in told
-    assert len(bench.dataset) < 135 and "after preparing" in text_of(head)
+    assert len(bench.dataset) < 199 and "after preparing" in text_of(head)
     assert all(length <= 90 for length in bench.survey.lengths)
     moves.undo(ME, bench, *LOOK)
-    assert len(bench.dataset) == 135
+    assert len(bench.dataset) == 199
     with pytest.raises(gr.Error, match="Choose at least one step"):
         list(moves.prepare(ME, bench, 0, 0, False, 0, "", 0, *LOOK))
 
@@ -203,17 +203,17 @@ def test_meaning_is_read_once_and_tells_how_far_it_is(bench: Bench, monkeypatch:
 
     monkeypatch.setattr(benches, "embed", embed)
     steps = list(moves.prepare(ME, bench, 0, 0, False, 0.9, "", 0, *LOOK))
-    assert "Reading what the rows say: 0 of 135…" in steps[0][0] and "64 of 135" in steps[1][0]
-    assert len(bench.dataset) == 2 and len(asked) == 135
+    assert "Reading what the rows say: 0 of 199…" in steps[0][0] and "64 of 199" in steps[1][0]
+    assert len(bench.dataset) == 2 and len(asked) == 199
     moves.undo(ME, bench, *LOOK)
     list(moves.prepare(ME, bench, 0, 0, False, 0.8, "", 0, *LOOK))
-    assert len(asked) == 135, "rows were embedded again"
+    assert len(asked) == 199, "rows were embedded again"
 
 
 def test_kept_rows_are_listed_and_open_again(bench: Bench):
     told, picker = keep(ME, bench, "My rows", 0, 0, 0, *LOOK)
-    assert "Saved: My rows (135 rows)." in told
-    assert ("My rows, 135 rows", "saved/my-rows") in picker["choices"]
+    assert "Saved: My rows (199 rows)." in told
+    assert ("My rows, 199 rows", "saved/my-rows") in picker["choices"]
     assert read(saved()[0].path).fingerprint == bench.dataset.fingerprint
     again = Bench()
     moves.open_named(ME, again, "saved/my-rows")
