@@ -18,7 +18,7 @@ from engine.brochure import among, choose
 from engine.catalog import find
 from engine.local import LocalResponder
 from engine.messages import Message, Sampling
-from engine.structured import Shaped, shaped
+from engine.structured import CUT_OFF, Shaped, shaped
 from tests.engine.served import HELLO, PRICE, Stand, real_stand
 
 ANN = [{"role": "user", "content": "Ann is 31 and likes the colour green."}]
@@ -157,7 +157,8 @@ def test_the_shapes_that_ship_are_written_by_the_starter_offline(empty_pool, nam
     *_, last = shaped(
         LocalResponder(find("starter"), "chat"), [Message("user", example)], shape, Sampling(temperature=0)
     )
-    assert isinstance(last, Shaped) and last.reason == "stop" and len(last.tries) == 1 and last.loose is None
+    assert isinstance(last, Shaped) and last.reason == "stop" and last.loose is None
+    assert {each.complaint for each in last.tries} <= {None, CUT_OFF}, "only the limit of tokens can be in its way"
     assert name != "trip" or last.value["seats"] == 4, "the smallest of them even means what the text says"
 
 

@@ -128,10 +128,10 @@ def test_pages_and_rows_are_walked(bench: Bench):
     assert bench.at == 0
     moves.move(-1)(ME, bench)
     assert bench.at == 0
-    event = gr.EventData(None, {"place": 134})
+    event = gr.EventData(None, {"place": 198})
     assert "Row 199 as" in moves.pick(ME, bench, event)[1]
     moves.move(10)(ME, bench)
-    assert bench.at == 134
+    assert bench.at == 198
     for odd in ({"place": 10**9}, {"place": -5}, {"place": "x"}, {}, "x", None):
         moves.pick(ME, bench, gr.EventData(None, odd))
         assert 0 <= bench.at < 199
@@ -224,7 +224,7 @@ def test_kept_rows_can_be_split_and_carry_a_style_of_ones_own(bench: Bench):
     turn = "###HUMAN### {prompt} ###BOT### {response}"
     keep(ME, bench, "rows", 0.1, 0.2, 5, "starter", CUSTOM, turn, "completion", 512, "left")
     kept = {each.name: each for each in saved()}
-    assert {name: each.rows for name, each in kept.items()} == {"rows": 94, "rows validation": 14, "rows test": 27}
+    assert {name: each.rows for name, each in kept.items()} == {"rows": 139, "rows validation": 20, "rows test": 40}
     assert kept["rows"].style["turn"] == turn
 
 
