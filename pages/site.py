@@ -37,7 +37,7 @@ def site(launch: Launch) -> gr.Blocks:
     with gr.Blocks(title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as blocks:
         # Before the tabs: queue() makes a whole FastAPI app of what is there, which __exit__ and launch() do again.
         blocks.queue(max_size=64, default_concurrency_limit=8, api_open=False)
-        gr.HTML(HEADER, padding=False)
+        header = gr.HTML(HEADER, padding=False, elem_id="masthead")
         if launch.mode == "visitor":
             why = "This Space has no owner set. " if launch.on_space else ""
             gr.HTML(BANNER.format(why=why))
@@ -45,7 +45,19 @@ def site(launch: Launch) -> gr.Blocks:
             for page in PAGES:
                 with gr.Tab(page.title, id=page.title.lower()):
                     page.build(launch)
+        tell_quietly(blocks, header)
     return blocks
+
+
+def tell_quietly(blocks: gr.Blocks, place: gr.HTML) -> None:
+    """Let events that show no progress tell of it at one place instead of at all of their outputs.
+
+    With every step of every event Gradio's page updates each component that was ever told of progress, shown or not;
+    with hundreds of them that takes longer than the event.
+    """
+    for event in blocks.fns.values():
+        if event.show_progress == "hidden":
+            event.show_progress_on = [place]
 
 
 def serve(blocks: gr.Blocks, launch: Launch, service: Service | None = None, **options: Any) -> str:

@@ -1,0 +1,13 @@
+"""The page as a whole: what holds for the events of all tabs."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+
+def test_events_without_progress_tell_of_it_at_one_place_alone(page: tuple[str, gr.Blocks]):
+    blocks = page[1]
+    silent = [event for event in blocks.config["dependencies"] if event["show_progress"] == "hidden"]
+    assert len(silent) > 200 and max(len(event["outputs"]) for event in silent) > 10
+    (place,) = {tuple(event["show_progress_on"]) for event in silent}
+    assert [blocks.blocks[each].elem_id for each in place] == ["masthead"]
