@@ -25,8 +25,6 @@ SHOTS = {
     "phone-dark": (390, 844, "dark"),
 }
 
-SEED = 2
-
 
 def opened(browser: Browser, address: str, width: int, height: int, theme: str) -> Page:
     """A fresh tab with the page in it."""
@@ -34,15 +32,6 @@ def opened(browser: Browser, address: str, width: int, height: int, theme: str) 
     tab.goto(f"{address}/?__theme={theme}")
     tab.wait_for_selector("#send")
     return tab
-
-
-def seeded(tab: Page, seed: int) -> None:
-    """Set the seed of all lanes; a toy's luck differs from draw to draw, and the picture tells which one it shows."""
-    tab.get_by_role("button", name="Shared settings").click()
-    field = tab.locator("#shared-seed input")
-    field.fill(str(seed))
-    field.blur()
-    tab.get_by_role("button", name="Shared settings").click()
 
 
 def ask(tab: Page, prompt: str, lanes: int) -> None:
@@ -62,7 +51,6 @@ def main(folder: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium(), args=[*QUIET])
         for name, (width, height, theme) in SHOTS.items():
             tab = opened(browser, address, width, height, theme)
-            seeded(tab, SEED)
             ask(tab, "What is fat-tailedness?", 2)
             tab.evaluate("scrollTo(0, 0)")
             tab.screenshot(path=folder / f"{name}.png")
@@ -70,7 +58,6 @@ def main(folder: Path) -> None:
         tab = opened(browser, address, 1440, 1500, "light")
         tab.get_by_role("button", name="Base vs prompt vs tuned").click()
         expect(tab.locator("#lane-3")).to_be_visible()
-        seeded(tab, SEED)
         ask(tab, "What is fat-tailedness?", 3)
         tab.get_by_label("Mark differences from lane 1").check()
         expect(tab.locator(".diff").first).to_be_visible()
