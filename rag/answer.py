@@ -19,6 +19,7 @@ from rag.types import Hit
 
 ANSWERING = Sampling(temperature=0, max_tokens=300)
 QUOTING = "In the documents:"  # stands before the sentence that is quoted where a toy cites nothing that holds
+WHOLE = re.compile(r"[.!?][\"”’)]*$")  # how a sentence ends, and a heading does not
 SHORTEST = 5  # words of a sentence worth quoting
 REMEMBERED = 6  # earlier messages that go into the prompt
 
@@ -150,12 +151,14 @@ def checked(text: str, retrieved: Retrieved, read: Sequence[Passage], collection
 
 def best_sentence(collection: Collection, question: str, passages: Sequence[str]) -> tuple[int, str]:
     """(number of the passage, the sentence of it that is nearest to the question)."""
-    found = [
+    longer = [
         (number, " ".join(sentence.split()))
         for number, text in enumerate(passages, 1)
         for sentence, _ in sentences(text)
         if len(sentence.split()) >= SHORTEST
-    ] or [(1, " ".join(passages[0].split()))]
+    ]
+    whole = [each for each in longer if WHOLE.search(each[1])]  # no heading
+    found = whole or longer or [(1, " ".join(passages[0].split()))]
     cosines = collection.model.embed_passages([sentence for _, sentence in found]) @ collection.vector_of(question)
     return found[int(cosines.argmax())]
 

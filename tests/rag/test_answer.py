@@ -8,7 +8,7 @@ import pytest
 
 from engine.catalog import find
 from engine.messages import Message
-from rag.answer import Answer, Found, Words, answered, ask
+from rag.answer import Answer, Found, Words, answered, ask, best_sentence
 from rag.citing import Marks, citations, mended, numbers_of, quotes
 from rag.collection import Collection, How
 from rag.store import Store
@@ -99,6 +99,15 @@ def test_starter_cites_only_what_holds(town: Collection, name: str) -> None:
         for each in answer.citations:
             assert each.support >= 0.8, answer.text
         assert answer.prompt and answer.tokens
+
+
+def test_a_whole_sentence_is_quoted_where_a_toy_cites_nothing_and_no_heading(town: Collection) -> None:
+    passage = "When the mill was built\nThe flower market\nThe water mill at the weir was built in 1742."
+    assert best_sentence(town, MILL, ["A list of old houses", passage]) == (
+        2,
+        "The water mill at the weir was built in 1742.",
+    )
+    assert best_sentence(town, MILL, ["When the mill was built\nThe flower market"]) == (1, "When the mill was built")
 
 
 def test_toy_is_given_short_passages_and_the_question_that_stands_alone(town: Collection) -> None:
