@@ -86,7 +86,7 @@ def measuring_form(launch: Launch) -> Measuring:
     gr.HTML(QUESTIONS_HELP if owner else '<p class="note">Only the owner can measure.</p>')
     with gr.Row(elem_classes="fields", visible=owner):
         upload = gr.File(
-            label="Question file: jsonl or json", file_types=[".jsonl", ".json"], height=120,
+            label="Question file: jsonl or json", file_types=[".jsonl", ".json"], height=150,
             elem_id="knowledge-questions",
         )  # fmt: skip
         text = gr.Textbox(
