@@ -32,11 +32,21 @@ the list, chat with them and ask the collections; everything else is for an owne
 the secret <code>DIPTYCH_AUTH</code>).</p>"""
 
 
+class Page(gr.Blocks):
+    """Blocks whose queue is ours from the start.
+
+    Calling queue() afterwards would make a whole FastAPI app once more, as __init__, __exit__ and launch() do anyway.
+    """
+
+    def queue(self, *_: Any, **__: Any) -> Page:
+        """See gr.Blocks.queue; __init__ calls it."""
+        super().queue(max_size=64, default_concurrency_limit=8, api_open=False)
+        return self
+
+
 def site(launch: Launch) -> gr.Blocks:
     """The app's Blocks."""
-    with gr.Blocks(title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as blocks:
-        # Before the tabs: queue() makes a whole FastAPI app of what is there, which __exit__ and launch() do again.
-        blocks.queue(max_size=64, default_concurrency_limit=8, api_open=False)
+    with Page(title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as blocks:
         header = gr.HTML(HEADER, padding=False, elem_id="masthead")
         if launch.mode == "visitor":
             why = "This Space has no owner set. " if launch.on_space else ""

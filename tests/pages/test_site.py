@@ -11,3 +11,8 @@ def test_events_without_progress_tell_of_it_at_one_place_alone(page: tuple[str, 
     assert len(silent) > 200 and max(len(event["outputs"]) for event in silent) > 10
     (place,) = {tuple(event["show_progress_on"]) for event in silent}
     assert [blocks.blocks[each].elem_id for each in place] == ["masthead"]
+
+
+def test_the_queue_is_bounded_and_cannot_be_gone_round(page: tuple[str, gr.Blocks]):
+    blocks = page[1]
+    assert (blocks._queue.max_size, blocks._queue.default_concurrency_limit, blocks.api_open) == (64, 8, False)
