@@ -10,6 +10,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from engine.weights import fast_bf16
+
 HERE = Path(__file__).parent
 VOCABULARY = 2048
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
@@ -68,7 +70,7 @@ def packed_attention(
     groups = key.shape[1]
     shared, block = heads // groups, 128 if length <= 1024 else 256
     query = (query * scaling).view(rows, groups, shared, length, width)
-    places = torch.arange(length, device=query.device)
+    places = torch.arange(length)
     blocks = []
     for start in range(0, length, block):
         end = min(start + block, length)
@@ -139,17 +141,12 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     return wrapped
 
 
-def fast_bf16(device: str) -> bool:
-    """Whether a device computes bf16 natively; a processor that does not is far slower than in float32."""
-    return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
-
-
 def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     """Return the nearest half-orthogonal matrices of a stack (n, rows, columns), by Newton-Schulz in what is fast.
 
     Coefficients: Jordan et al. 2024, "Muon: an optimizer for hidden layers".
     """
-    x = matrices.bfloat16() if fast_bf16(matrices.device.type) else matrices
+    x = matrices.bfloat16() if fast_bf16() else matrices
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)

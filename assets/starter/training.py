@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from engine.weights import fast_bf16
+
 ROW, ROWS = 512, 12  # tokens in a row, rows in a step
 LONG_ROW, LONG_ROWS = 2048, 4
 POOL = 256  # documents from which rows are packed
@@ -132,7 +134,7 @@ class Run:
     ) -> None:
         """Go on from the work folder's checkpoint, else from the weights of `seed_model`, else from nothing."""
         self.work, self.times, self.writers = work, times, writers
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device, self.bf16 = "cuda" if torch.cuda.is_available() else "cpu", fast_bf16()
         torch.set_num_threads(threads)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
         self.model = starter.new_model().to(self.device)
@@ -162,7 +164,7 @@ class Run:
         weights: torch.Tensor,
     ) -> torch.Tensor:
         """Return the weighted mean loss in nats per token over the places picked."""
-        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=starter.fast_bf16(self.device)):
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bf16):
             hidden = self.model.model(input_ids=inputs, use_cache=False, documents=documents).last_hidden_state
             chosen = hidden.gather(1, picks[:, :, None].expand(-1, -1, hidden.shape[2]))
             logits = self.model.lm_head(chosen)
@@ -186,7 +188,8 @@ class Run:
         """Return batches without end, on the processor."""
         data = Batches(self.tokenizer, seed, long, self.times)
         pin = self.device == "cuda"
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if self.writers else "true")
+        if self.writers:  # each is a process already
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         return iter(DataLoader(data, batch_size=None, num_workers=self.writers, pin_memory=pin))
 
     def step(self, batch: tuple[torch.Tensor, ...], rate: float) -> torch.Tensor:

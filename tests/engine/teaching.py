@@ -84,6 +84,13 @@ def wait_until(job: Job, condition: Callable[[Job], object], seconds: float = 60
     return job
 
 
+def finished(job: Job, seconds: float = 90) -> Job:
+    """The job once it has ended well."""
+    job = wait_until(job, lambda job: job.over, seconds)
+    assert job.state == "done", f"{job.state}: {job.reason}\n{job.log[-3000:]}"
+    return job
+
+
 def at_step(step: int) -> Callable[[Job], bool]:
     """Whether a job has come that far."""
     return lambda job: (job.latest("step") or 0) >= step

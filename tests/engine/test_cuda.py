@@ -20,7 +20,7 @@ from engine.teaching.runs import Job, read_json
 from engine.weights import load
 from tests.engine.comparing import results
 from tests.engine.rows import end, request, run, tokens
-from tests.engine.teaching import at_step, losses, small, wait_until
+from tests.engine.teaching import at_step, finished, losses, small, wait_until
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -118,15 +118,9 @@ def runs() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def finished(job: Job) -> Job:
-    job = wait_until(job, lambda job: job.over, 240)
-    assert job.state == "done", f"{job.state}: {job.reason}\n{job.log[-3000:]}"
-    return job
-
-
 @pytest.mark.parametrize("optimizer", ["paged_adamw_8bit", "paged_adamw_32bit", "adamw_torch"])
 def test_qlora_teaches_on_the_gpu_with_every_optimizer(optimizer: str, runs: Path, toy: Path, pairs: Path):
-    job = finished(jobs.start(small(toy, pairs, method="qlora", optimizer=optimizer, steps=12, eval_steps=6)))
+    job = finished(jobs.start(small(toy, pairs, method="qlora", optimizer=optimizer, steps=12, eval_steps=6)), 240)
     assert losses(job, "eval_loss")[12] < losses(job, "eval_loss")[0] - 0.1, "the model learned nothing"
     assert read_json(job.folder / "environment.json")["device"] == torch.cuda.get_device_name()
     assert read_json(job.folder / "recipe.json")["optimizer"] == optimizer
@@ -134,7 +128,7 @@ def test_qlora_teaches_on_the_gpu_with_every_optimizer(optimizer: str, runs: Pat
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_lora_and_full_training_run_on_the_gpu(method: str, runs: Path, toy: Path, pairs: Path):
-    job = finished(jobs.start(small(toy, pairs, method=method, steps=12, eval_steps=6)))
+    job = finished(jobs.start(small(toy, pairs, method=method, steps=12, eval_steps=6)), 240)
     assert losses(job, "eval_loss")[12] < losses(job, "eval_loss")[0] - 0.1, "the model learned nothing"
 
 
@@ -144,4 +138,4 @@ def test_a_stopped_run_goes_on_to_its_end(runs: Path, toy: Path, pairs: Path):
     jobs.stop(job)
     assert wait_until(job, lambda job: job.over, 60).state == "stopped"
     jobs.resume(job)
-    assert max(losses(finished(Job.read(job.folder)))) == 30
+    assert max(losses(finished(Job.read(job.folder), 240))) == 30

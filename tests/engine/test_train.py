@@ -19,7 +19,7 @@ from engine.errors import Problem
 from engine.recipe import presets
 from engine.teaching.checkpoints import MANIFEST, by_step, complete, latest
 from engine.teaching.runs import Job
-from tests.engine.teaching import ANSWER, at_step, losses, small, wait_until
+from tests.engine.teaching import ANSWER, at_step, finished, losses, small, wait_until
 
 FILES = {
     "README.md", "adapter", "base.json", "checkpoints", "comparison.json", "data.json", "done.json",
@@ -28,12 +28,6 @@ FILES = {
 }  # fmt: skip
 ADAPTER = {"adapter_config.json", "adapter_model.safetensors"}
 TOKENIZER = {"chat_template.jinja", "tokenizer.json", "tokenizer_config.json"}
-
-
-def finished(job: Job, seconds: float = 90) -> Job:
-    job = wait_until(job, lambda job: job.over, seconds)
-    assert job.state == "done", f"{job.state}: {job.reason}\n{job.log[-3000:]}"
-    return job
 
 
 def names(folder: Path) -> set[str]:
