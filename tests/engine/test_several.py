@@ -92,12 +92,13 @@ def test_two_processes_learn_what_one_does_also_after_a_kill(runs: Path, toy: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_nothing_goes_on_once_the_process_that_keeps_watch_or_the_launcher_is_gone(runs: Path, toy: Path, many: Path):
-    job = wait_until(jobs.start(small(toy, many, **LESSON)), at_step(5), PATIENCE)
+    job = wait_until(jobs.start(small(toy, many, **{**LESSON, "steps": 40})), at_step(5), PATIENCE)
     assert job.pid
     os.kill(job.pid, signal.SIGKILL)
     job = gone(job)
     assert job.state == "stopped" and "killed by a signal" in job.reason
-    job = wait_until(jobs.resume(job), at_step(7), PATIENCE)
+    left = job.latest("step") or 0  # what it has logged stays until the run that goes on takes it up
+    job = wait_until(jobs.resume(job), lambda job: len(workers(job)) == 3 and at_step(left + 1)(job), PATIENCE)
     next(one for one in workers(job) if "accelerate.commands.launch" in one.cmdline()).send_signal(signal.SIGKILL)
     job = gone(job)
     assert job.state == "failed" and "ended without a word" in job.reason
