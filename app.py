@@ -17,7 +17,9 @@ from pages.launch import Launch, NoOwner, offer  # noqa: E402 - what the process
 def decided(args: list[str]) -> Launch:
     """The start that flags and environment ask for; ends the program with a sentence when it cannot be."""
     try:
-        return Launch.decide(args, os.environ)
+        launch = Launch.decide(args, os.environ)
+        launch.require_port()
+        return launch
     except NoOwner as problem:
         print(f"{problem}\n{offer(args)}", file=sys.stderr)
     except Problem as problem:

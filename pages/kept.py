@@ -124,17 +124,21 @@ def stored(text: str | None) -> Store:
 
 @asks("look")
 def listed(request: gr.Request, talk: Talk, found: str) -> View:
-    """The list with the open conversation marked, its title, and a word where the browser keeps nothing."""
+    """The list with the open conversation marked, its title, and a word where the browser keeps nothing.
+
+    A title that somebody is writing stays: the field changes only with the conversation or its name.
+    """
     store = stored(found)
     talks = sorted(store.talks, key=lambda one: -one.changed)[:MOST_LISTED]
     choices = [(label(one), one.id) for one in talks]
     here = talk.id if any(one.id == talk.id for one in talks) else None
     title = next((one.title for one in talks if one.id == here), "")
+    same, talk.named = talk.named == (here, title), (here, title)
     trouble = TROUBLES.get(store.trouble, "")
     note = f'<p class="note" role="note">{escape(trouble)}</p>' if trouble else ""
     if not talks and not trouble:
         note = '<p class="hint">None yet. What you ask is kept here, in this browser alone, and unencrypted.</p>'
-    return [gr.update(choices=choices, value=here, visible=bool(choices)), title, note]
+    return [gr.update(choices=choices, value=here, visible=bool(choices)), gr.update() if same else title, note]
 
 
 def label(entry: Entry) -> str:

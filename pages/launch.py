@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,6 +79,15 @@ class Launch:
         found.check(env)
         return found
 
+    def require_port(self) -> None:
+        """Raise Problem where the port cannot be listened on: before the page is built, which takes seconds."""
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((self.host, self.port))
+        except OSError as error:
+            raise unusable(self.port, self.host, error) from error
+
     def check(self, env: Mapping[str, str]) -> None:
         """Raise Problem where starting like this would be unsafe or impossible."""
         if not 0 <= self.port <= 65535:
@@ -93,6 +103,11 @@ class Launch:
                 f"{', '.join(switched)} must not be set while others can reach this page: it would hand them files "
                 "or run their code. Unset it, or start without --share and without --host."
             )
+
+
+def unusable(port: int, host: str, error: OSError) -> Problem:
+    """What to say where the server cannot listen."""
+    return Problem(f"Port {port} of {host} cannot be used ({error.strerror or error}). Choose another with --port.")
 
 
 def login(text: str | None) -> tuple[str, str] | None:

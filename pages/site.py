@@ -1,22 +1,22 @@
-"""The whole page, from PAGES: header, banner, tabs; and how Gradio is told to serve it."""
+"""The whole page, from pages.rooms: header, banner, tabs; and how Gradio is told to serve it."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from engine.errors import Problem
 from engine.serve import Beside, Service
 from engine.settings import ASSETS, settings
-from pages import PAGES
 from pages.entrance import Entrance
 from pages.guard import Guard
-from pages.launch import Launch
+from pages.launch import Launch, unusable
+from pages.rooms import ROOMS, Room
 from pages.theme import theme
 from pages.upload import routes
 from rag.serve import service as with_collections
@@ -44,17 +44,17 @@ class Page(gr.Blocks):
         return self
 
 
-def site(launch: Launch) -> gr.Blocks:
-    """The app's Blocks."""
+def site(launch: Launch, rooms: Sequence[Room] = ROOMS) -> gr.Blocks:
+    """The app's Blocks, with a tab for each room."""
     with Page(title="Diptych", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as blocks:
         header = gr.HTML(HEADER, padding=False, elem_id="masthead")
         if launch.mode == "visitor":
             why = "This Space has no owner set. " if launch.on_space else ""
             gr.HTML(BANNER.format(why=why))
         with gr.Tabs():
-            for page in PAGES:
-                with gr.Tab(page.title, id=page.title.lower()):
-                    page.build(launch)
+            for room in rooms:
+                with gr.Tab(room.title, id=room.title.lower()):
+                    room.build(launch)
         tell_quietly(blocks, header)
     return blocks
 
@@ -73,7 +73,7 @@ def tell_quietly(blocks: gr.Blocks, place: gr.HTML) -> None:
 def serve(blocks: gr.Blocks, launch: Launch, service: Service | None = None, **options: Any) -> str:
     """Start the server and return at once with the page's address; `options` go to Gradio's launch().
 
-    `service` answers OpenAI's API on the same port. Raises Problem when the port is taken.
+    `service` answers OpenAI's API on the same port. Raises Problem where the port cannot be used.
     """
     service = service or with_collections(keys_needed(launch))
     hosts: set[str] = set()
@@ -84,9 +84,7 @@ def serve(blocks: gr.Blocks, launch: Launch, service: Service | None = None, **o
             blocks, launch, [guard, Middleware(Beside, service=service)], auth=entrance, **options
         )
     except OSError as error:
-        raise Problem(
-            f"Port {launch.port} of {launch.host} cannot be used ({error}). Choose another with --port."
-        ) from error
+        raise unusable(launch.port, launch.host, error) from error
     ends_with(blocks.server, service)
     if shared:
         hosts.add(urlsplit(shared).hostname or "")

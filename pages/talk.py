@@ -78,6 +78,7 @@ class Talk:
         self.run: Run | None = None
         self.chosen = Chosen()
         self.id, self.title, self.changed = uuid.uuid4().hex, "", 0.0  # changed: seconds since 1970
+        self.named: tuple[str | None, str] | None = None  # the conversation and title that the page's field shows
         self._lock = threading.RLock()
 
     def __deepcopy__(self, memo: dict) -> Talk:

@@ -124,7 +124,15 @@ def test_taken_port_ends_with_a_sentence(tmp_path: Path):
         port = taken.getsockname()[1]
         assert run_app(tmp_path, "--port", str(port)).wait(60) == 2
     said = (tmp_path / "out.txt").read_text()
-    assert f"Port {port} of 127.0.0.1 cannot be used" in said and "Traceback" not in said
+    assert f"Port {port} of 127.0.0.1 cannot be used (Address already in use)" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("args", [("--help",), ("--share",), ("--port", "-1")])
+def test_what_needs_no_page_is_told_before_gradio_loads(args: tuple[str, ...]):
+    command = [sys.executable, "-X", "importtime", "app.py", *args]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "pages.launch" in loaded and not loaded & {"gradio", "torch", "pages.site"}
 
 
 def test_page_is_up_before_torch_and_torch_comes_afterwards(tmp_path: Path):

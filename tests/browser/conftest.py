@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.pages.conftest import page, stage  # noqa: F401 - fixtures
+from tests.pages.conftest import stage  # noqa: F401 - fixture
+from tests.pages.scripted import serving
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-expect.set_options(timeout=30_000)  # a condition that comes late on a busy machine is no failure
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+PATIENCE = 60_000  # milliseconds; a condition that comes late on a busy machine is no failure
+expect.set_options(timeout=PATIENCE)
 
 
 def chromium() -> str:
@@ -32,20 +35,40 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="module")
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the tabs that a file names in TABS are served: the whole page takes three times as long to load as one."""
+    with serving(tabs=request.module.TABS) as (found, _):
+        yield found
+
+
 @pytest.fixture
-def tab(browser: Browser, page: tuple[str, object]) -> Iterator[Page]:  # noqa: F811
-    """A fresh tab on the app, 1440 wide; at the end it must have neither script errors nor foreign requests."""
+def tab(browser: Browser, address: str) -> Iterator[Page]:
+    """A fresh tab on the app."""
+    with fresh(browser, address) as opened:
+        yield opened
+
+
+@contextmanager
+def fresh(browser: Browser, address: str) -> Iterator[Page]:
+    """A tab 1440 wide that nobody used before; at the end it must have neither script errors nor foreign requests."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
     opened = context.new_page()
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(PATIENCE)
     troubles: list[str] = []
     opened.on("pageerror", lambda error: troubles.append(f"script error: {error}"))
-    opened.on("request", lambda request: troubles.extend(foreign(request.url, page[0])))
-    opened.goto(page[0])
-    opened.wait_for_selector("#send")
+    opened.on("request", lambda request: troubles.extend(foreign(request.url, address)))
+    opened.goto(address)
+    ready(opened)
     yield opened
     context.close()
     assert not troubles, troubles
+
+
+def ready(tab: Page) -> None:
+    """Wait until the page is built and its fields may be filled."""
+    tab.wait_for_selector("#masthead")
+    expect(tab.locator("body")).not_to_have_attribute("aria-disabled", "true")
 
 
 def foreign(url: str, home: str) -> list[str]:

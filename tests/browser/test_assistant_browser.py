@@ -10,48 +10,33 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import foreign
+from tests.browser.conftest import fresh, ready
 from tests.engine.scripted_model import call
 from tests.pages.assisted import PRICE, Actor, actor  # noqa: F401 - fixture
 from tests.pages.scripted import serving
+
+TABS = ("Assistant",)
 
 
 @pytest.fixture
 def chat(browser: Browser, actor: Actor) -> Iterator[Page]:  # noqa: F811
     """The tab, with tools of this test among its own."""
-    with serving() as (address, _):
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-        tab = context.new_page()
-        tab.set_default_timeout(60_000)
-        troubles: list[str] = []
-        tab.on("pageerror", lambda error: troubles.append(f"script error: {error}"))
-        tab.on("request", lambda request: troubles.extend(foreign(request.url, address)))
-        tab.goto(address)
+    with serving(tabs=TABS) as (address, _), fresh(browser, address) as tab:
         opened(tab)
         yield tab
-        context.close()
-    assert not troubles, troubles
-
-
-@pytest.fixture(autouse=True)
-def patient():
-    """The machine may be busy."""
-    expect.set_options(timeout=60_000)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 def opened(tab: Page) -> None:
     """Open the Assistant tab, and wait until its fields may be filled."""
+    ready(tab)
     tab.get_by_role("tab", name="Assistant").click()
-    expect(tab.locator("body")).not_to_have_attribute("aria-disabled", "true")
     expect(tab.get_by_label("Your question")).to_be_visible()
 
 
 def region(tab: Page, name: str) -> None:
     """Open one of the tab's own pages."""
     tab.get_by_role("tab", name=name, exact=True).click()
-    expect(tab.locator("body")).not_to_have_attribute("aria-disabled", "true")
+    ready(tab)
 
 
 def ask(tab: Page, prompt: str) -> None:

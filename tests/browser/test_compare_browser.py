@@ -15,6 +15,7 @@ from engine.pool import pool
 from tests.pages.scripted import Script, Stage
 from tests.tiny import make_tiny_llama
 
+TABS = ("Compare",)
 SLOW = {"starter": Script(" ".join("abcdefghijklmnop"), 0.12), "starter-shawgpt": Script("v w x y z", 0.12)}
 
 
@@ -283,10 +284,10 @@ def contrast(element: Locator) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_text_can_be_read_in_light_and_dark(tab: Page, stage: Stage, page):
+def test_text_can_be_read_in_light_and_dark(tab: Page, stage: Stage, address: str):
     stage.scripts = {"starter-shawgpt": Script("x", fails_after=0)}
     for theme, dark in (("light", False), ("dark", True)):
-        tab.goto(f"{page[0]}/?__theme={theme}")
+        tab.goto(f"{address}/?__theme={theme}")
         tab.wait_for_selector("#send")
         ask(tab, "hi")
         expect(tab.locator("#status")).to_have_text("Lane 1 done, lane 2 failed")

@@ -11,11 +11,11 @@ from playwright.sync_api import Locator, Page, expect
 from engine import jobs
 from engine.teaching.runs import Job, write_json
 
+TABS = ("Compare", "Fine-tune")
 # a machine that draws a frame only now and then
 SLOW_FRAMES = """const frame = window.requestAnimationFrame.bind(window);
 window.requestAnimationFrame = (call) => frame(() => setTimeout(() => frame(call), 400));"""
 ENDLESS = 100_000  # steps; no machine gets through them while the test looks on
-PATIENCE = 60_000  # milliseconds
 
 
 def open_tab(tab: Page) -> None:
@@ -36,7 +36,7 @@ def step(tab: Page) -> int:
 
 def told(tab: Page, words: str | re.Pattern[str]) -> None:
     """Wait until the line about the run says so."""
-    expect(tab.locator("#run-line")).to_contain_text(words, timeout=PATIENCE)
+    expect(tab.locator("#run-line")).to_contain_text(words)
 
 
 def shorten(job: Job, more: int) -> None:
@@ -50,7 +50,7 @@ def test_start_watch_reload_stop_resume_and_find_the_model_in_compare(tab: Page,
     field(tab, "model").fill(str(toy))
     tab.keyboard.press("Enter")
     tab.locator("#teach-upload input[type=file]").set_input_files(pairs)
-    expect(tab.locator("#teach-upload")).to_contain_text(re.compile(r"pairs\s*\.jsonl"), timeout=PATIENCE)
+    expect(tab.locator("#teach-upload")).to_contain_text(re.compile(r"pairs\s*\.jsonl"))
     field(tab, "name").fill("browser bot")
     tab.locator("#teach-advanced button").first.click()
     field(tab, "steps").fill(str(ENDLESS))
@@ -59,27 +59,27 @@ def test_start_watch_reload_stop_resume_and_find_the_model_in_compare(tab: Page,
     told(tab, re.compile(r"step [\d,]+ of 100,000"))
     assert len(jobs.all_jobs()) == 1, "a double click started two jobs"
     early = step(tab)
-    expect(tab.locator("#run-line")).not_to_contain_text(f"step {early:,} of", timeout=PATIENCE)
-    expect(tab.locator("#run-plot").locator("canvas, svg.marks").first).to_be_visible(timeout=PATIENCE)
+    expect(tab.locator("#run-line")).not_to_contain_text(f"step {early:,} of")
+    expect(tab.locator("#run-plot").locator("canvas, svg.marks").first).to_be_visible()
 
     tab.reload()
     open_tab(tab)
     told(tab, "browser bot is running")
     tab.locator("#run-stop").click()
     told(tab, "Stopped on request")
-    expect(tab.locator("#runs-list")).to_contain_text("stopped", timeout=PATIENCE)
+    expect(tab.locator("#runs-list")).to_contain_text("stopped")
 
     shorten(jobs.all_jobs()[0], 20)
     tab.locator("#run-resume").click()
     told(tab, "browser bot is done")
-    expect(tab.locator("#run-table th").first).to_have_text("Prompt", timeout=PATIENCE)
-    expect(tab.locator("#run-answers")).to_contain_text("Step 0", timeout=PATIENCE)
+    expect(tab.locator("#run-table th").first).to_have_text("Prompt")
+    expect(tab.locator("#run-answers")).to_contain_text("Step 0")
 
     tab.reload()
     tab.wait_for_selector("#send")
     tab.locator("#model-2 input").click()
     tab.get_by_role("option", name="browser bot").click()
-    expect(tab.locator("#lane-2 .kind.tuned")).to_contain_text("adapter", timeout=PATIENCE)
+    expect(tab.locator("#lane-2 .kind.tuned")).to_contain_text("adapter")
 
 
 def test_what_is_typed_while_the_form_opens_is_kept_however_slow_the_machine(tab: Page):
@@ -92,8 +92,8 @@ def test_what_is_typed_while_the_form_opens_is_kept_however_slow_the_machine(tab
     tab.locator("#teach-advanced button").first.click()
     field(tab, "steps").fill("123")
     tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    expect(field(tab, "steps")).to_have_value("123", timeout=PATIENCE)
-    expect(field(tab, "name")).to_have_value("early", timeout=PATIENCE)
+    expect(field(tab, "steps")).to_have_value("123")
+    expect(field(tab, "name")).to_have_value("early")
 
 
 def test_recipe_fills_the_form_at_once_and_what_is_typed_next_stays(tab: Page):

@@ -17,6 +17,7 @@ from tests.pages.adding import Hands, hands  # noqa: F401 - fixture
 from tests.pages.papers import pdf
 from tests.rag.papers import pdf as locked
 
+TABS = ("Knowledge",)
 PATIENCE = 150_000  # milliseconds for what loads a model or starts a process on a busy machine
 SAID = "Ada Quill wrote the zebra crossing protocol in 1911 [1]. See also [9]."
 LINES = ["The zebra crossing protocol", "Ada Quill wrote the zebra crossing protocol in 1911.",

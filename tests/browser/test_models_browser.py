@@ -11,6 +11,7 @@ from engine.models import kept
 from engine.pool import Pool
 from tests.scripted_hub import Hub, Repo
 
+TABS = ("Compare", "Models")
 PATIENCE = 90_000  # milliseconds; the first look imports transformers on a machine that others use
 
 

@@ -26,6 +26,7 @@ from engine.lanes import check, notes
 from engine.messages import Message
 from engine.respond import FollowsUp
 from pages.launch import Launch
+from pages.rooms import ROOMS
 from pages.site import serve, site
 
 
@@ -154,10 +155,12 @@ class Stage:
 
 
 @contextmanager
-def serving(*flags: str, env: dict[str, str] | None = None) -> Iterator[tuple[str, gr.Blocks]]:
-    """The app on a free port of this machine, as (address, blocks)."""
+def serving(
+    *flags: str, env: dict[str, str] | None = None, tabs: Sequence[str] = ()
+) -> Iterator[tuple[str, gr.Blocks]]:
+    """The app, or these tabs of it alone, on a free port of this machine, as (address, blocks)."""
     launch = Launch.decide(["--port", str(free_port()), *flags], env or {})
-    blocks = site(launch)
+    blocks = site(launch, [room for room in ROOMS if not tabs or room.title in tabs])
     try:
         yield serve(blocks, launch).rstrip("/"), blocks
     finally:

@@ -121,6 +121,14 @@ def test_the_list_shows_the_newest_first_and_marks_the_open_one(talked: Talk):
         assert words in kept.listed(request(), talked, store(trouble=trouble))[2]
 
 
+def test_a_title_that_is_being_written_outlives_the_end_of_an_answer(talked: Talk):
+    assert kept.listed(request(), talked, store(talked))[1] == "flight price?"
+    assert kept.listed(request(), talked, store(talked))[1] == gr.update(), "the field was written over"
+    talked.rename("Trip")
+    assert kept.listed(request(), talked, store(talked))[1] == "Trip"
+    assert kept.listed(request(), talked, store())[1] == "", "the title of a conversation that is gone stays"
+
+
 def test_a_title_is_given_and_taken_back(talked: Talk):
     assert json.loads(kept.rename(request(), talked, " Trip ")[-1])["title"] == "Trip"
     assert json.loads(kept.rename(request(), talked, "  ")[-1])["title"] == "flight price?"
