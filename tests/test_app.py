@@ -171,7 +171,10 @@ def wait_until(condition, seconds: float) -> None:
 
 
 def test_owned_page_asks_for_the_login():
-    with serving("--auth", "me:correct-horse") as (address, _), httpx.Client(base_url=address, timeout=60) as client:
+    with (
+        serving("--auth", "me:correct-horse", tabs=("Serve",)) as (address, _),
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
         assert client.get("/config").status_code == 401
         assert client.post("/login", data={"username": "me", "password": "wrong"}).status_code == 400
         assert client.post("/login", data={"username": "me", "password": "correct-horse"}).status_code == 200
@@ -180,6 +183,6 @@ def test_owned_page_asks_for_the_login():
 
 
 def test_open_space_says_so_on_the_page():
-    with serving("--host", "127.0.0.1", env={"SPACE_ID": "me/diptych"}) as (address, _):
+    with serving("--host", "127.0.0.1", env={"SPACE_ID": "me/diptych"}, tabs=("Serve",)) as (address, _):
         html = httpx.get(address, timeout=60).text
         assert "This Space has no owner set." in html and "DIPTYCH_AUTH" in html

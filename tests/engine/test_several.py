@@ -59,23 +59,17 @@ def gone(job: Job) -> Job:
     return job
 
 
-@pytest.mark.timeout(600)
-def test_two_processes_learn_what_one_does_also_after_a_kill(runs: Path, toy: Path, many: Path):
+@pytest.fixture
+def one(runs: Path, toy: Path, many: Path) -> Job:
+    """What one process makes of the lesson, in batches as large as those of two together."""
+    return finished(jobs.start(small(toy, many, **{**LESSON, "devices": 1, "accumulation": 2})))
+
+
+def same(job: Job, one: Job) -> None:
+    """Assert that a job of two processes left what one leaves: losses, weights, files."""
     import torch
 
-    one = finished(jobs.start(small(toy, many, **{**LESSON, "devices": 1, "accumulation": 2})))
-    job = jobs.start(small(toy, many, **LESSON))
-
-    # a process is killed: the job fails in words, and takes the others along
-    job = wait_until(job, at_step(5), PATIENCE)
-    second = next(process for process in workers(job) if process.environ().get("RANK") == "1")
-    second.send_signal(signal.SIGKILL)
-    job = gone(job)
-    assert job.state == "failed" and job.reason.startswith("One of the 2 processes ended without a word")
-
-    # and in the end it is what one process makes of the same batches, in the same files
-    job = finished(jobs.resume(job), PATIENCE)
-    assert names(job.folder) == FILES | {"events.jsonl"} and names(one.folder) == FILES
+    assert names(job.folder) - {"events.jsonl"} == names(one.folder) == FILES
     assert names(job.folder / "adapter") == ADAPTER and gone(job)
     assert list(losses(job)) == list(range(1, 17)), "lines of more than one process, or of a step twice"
     for name in ("loss", "eval_loss"):
@@ -87,6 +81,24 @@ def test_two_processes_learn_what_one_does_also_after_a_kill(runs: Path, toy: Pa
         torch.testing.assert_close(mine[name], other[name], rtol=1e-3, atol=1e-4)
     assert [row["prompt"] for row in job.comparison] == [row["prompt"] for row in one.comparison]
     assert job.metrics[-2]["memory"] > 1.5 * one.metrics[-2]["memory"], "the memory of one process alone is told"
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_learn_what_one_does(one: Job, toy: Path, many: Path):
+    same(finished(jobs.start(small(toy, many, **LESSON)), PATIENCE), one)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_process_fails_the_job_in_words_and_resuming_ends_as_one_process_does(one: Job, toy: Path, many: Path):
+    job = wait_until(jobs.start(small(toy, many, **LESSON)), at_step(5), PATIENCE)
+    second = next(process for process in workers(job) if process.environ().get("RANK") == "1")
+    second.send_signal(signal.SIGKILL)
+    job = gone(job)
+    assert job.state == "failed" and job.reason.startswith("One of the 2 processes ended without a word")
+    job = finished(jobs.resume(job), PATIENCE)
+    same(job, one)
+    assert "events.jsonl" in names(job.folder)
 
 
 @pytest.mark.slow

@@ -144,17 +144,16 @@ def test_visitors_may_compare_what_is_listed(demo, stage: Stage):
 
 
 def test_logged_in_owner_may_name_any_model(stage: Stage):
-    with serving("--auth", "me:correct-horse") as (address, _):
+    with serving("--auth", "me:correct-horse", tabs=("Compare",)) as (address, _):
         client = Client(address, auth=("me", "correct-horse"), verbose=False, httpx_kwargs={"timeout": 60})
         found = client.predict("hi", ["some/model", "starter"], api_name="/compare")
     assert [one["model"] for one in found] == ["some/model", "starter"]
 
 
-def test_keys_are_neither_in_the_page_nor_in_what_is_said():
+def test_keys_are_neither_in_the_page_nor_in_what_is_said(page):
     desk = Desk([])
     add_endpoint(request(LOCAL), desk, "mine", "http://localhost:1/v1", "m", "sk-very-secret")
-    with serving() as (address, _):
-        config = httpx.get(f"{address}/config", timeout=60).json()
+    config = httpx.get(f"{page[0]}/config", timeout=60).json()
     keys = [c for c in config["components"] if c["props"].get("elem_id") == "endpoint-key"]
     assert keys and keys[0]["props"]["type"] == "password" and not keys[0]["props"].get("value")
     assert "sk-very-secret" not in repr(desk.endpoints["mine"][0])

@@ -78,7 +78,10 @@ def test_broken_cookies_hold_no_login():
 
 def test_over_http_six_guesses_and_a_strangers_cancel_are_refused():
     stop = {"session_hash": "s", "fn_index": 0, "event_id": "e"}
-    with serving("--auth", "me:correct-horse") as (address, _), httpx.Client(base_url=address, timeout=60) as client:
+    with (
+        serving("--auth", "me:correct-horse", tabs=("Serve",)) as (address, _),
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
         assert client.post("/gradio_api/cancel", json=stop).status_code == 403
         assert client.post("/login", data={"username": "me", "password": "correct-horse"}).status_code == 200
         assert client.post("/gradio_api/cancel", json=stop).status_code == 200

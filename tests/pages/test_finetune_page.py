@@ -47,7 +47,7 @@ def values(recipe: Recipe, **changes: object) -> list:
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[tuple[str, gr.Blocks]]:
-    with serving("--open-demo") as served:
+    with serving("--open-demo", tabs=("Fine-tune",)) as served:
         yield served
 
 

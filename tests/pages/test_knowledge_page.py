@@ -425,7 +425,7 @@ def test_phrases_are_kept_out_of_the_files_that_are_here_already(herd: Path):
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[tuple[str, gr.Blocks]]:
-    with serving("--open-demo") as served:
+    with serving("--open-demo", tabs=("Knowledge",)) as served:
         yield served
 
 

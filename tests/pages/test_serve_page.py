@@ -72,7 +72,7 @@ def test_keys_are_needed_wherever_others_may_come():
         Launch(share=True, auth=("a", "b" * 8)),
     ):
         assert keys_needed(others)
-    with serving("--auth", "me:correct-horse") as (address, _):
+    with serving("--auth", "me:correct-horse", tabs=("Serve",)) as (address, _):
         assert httpx.post(f"{address}/v1/chat/completions", json=CHAT).status_code == 401
         _, secret = keys.create("program")
         client = openai.OpenAI(base_url=f"{address}/v1", api_key=secret, max_retries=0)

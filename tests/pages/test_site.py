@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gradio as gr
+from gradio_client import Client
 
 
 def test_events_without_progress_tell_of_it_at_one_place_alone(page: tuple[str, gr.Blocks]):
@@ -16,3 +17,9 @@ def test_events_without_progress_tell_of_it_at_one_place_alone(page: tuple[str, 
 def test_the_queue_is_bounded_and_cannot_be_gone_round(page: tuple[str, gr.Blocks]):
     blocks = page[1]
     assert (blocks._queue.max_size, blocks._queue.default_concurrency_limit, blocks.api_open) == (64, 8, False)
+
+
+def test_only_the_chosen_endpoints_are_in_the_api_docs(page: tuple[str, gr.Blocks]):
+    info = Client(page[0], verbose=False, httpx_kwargs={"timeout": 60}).view_api(return_format="dict", print_info=False)
+    named = {"/compare", "/chat", "/start_job", "/jobs", "/stop_job", "/add_documents", "/search", "/ask"}
+    assert set(info["named_endpoints"]) == named and not info["unnamed_endpoints"]

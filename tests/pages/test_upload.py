@@ -96,9 +96,9 @@ def test_pages_of_others_cannot_upload(page: tuple[str, gr.Blocks], batch: str):
 
 
 def test_visitors_may_not_and_owners_log_in_first(batch: str):
-    with serving("--open-demo") as (address, _):
+    with serving("--open-demo", tabs=("Serve",)) as (address, _):
         assert "Visitors of an open demo may not add documents" in send(address, "a.txt", batch=batch).json()["error"]
-    with serving("--auth", "me:correct-horse") as (address, _):
+    with serving("--auth", "me:correct-horse", tabs=("Serve",)) as (address, _):
         assert "may not add documents" in send(address, "a.txt", batch=batch).json()["error"]
         stranger = {"cookies": {"access-token-x": "y"}}
         assert send(address, "a.txt", batch=batch, **stranger).status_code == 400
@@ -122,7 +122,7 @@ def test_batches_that_nobody_applied_are_thrown_away(page: tuple[str, gr.Blocks]
 def test_upload_works_behind_the_proxy_of_a_space(batch: str):
     env = {"SPACE_ID": "me/diptych", "DIPTYCH_AUTH": "me:correct-horse"}
     outside = {"host": "me-diptych.hf.space", "x-forwarded-proto": "https", "x-forwarded-host": "me-diptych.hf.space"}
-    with serving(env=env) as (address, _):
+    with serving(env=env, tabs=("Serve",)) as (address, _):
         local = address.replace("0.0.0.0", "127.0.0.1")
         login = httpx.post(f"{local}/login", data={"username": "me", "password": "correct-horse"}, headers=outside)
         cookies = "; ".join(f"{name}={value}" for name, value in login.cookies.items())
