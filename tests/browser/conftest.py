@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.pages.conftest import stage  # noqa: F401 - fixture
 from tests.pages.scripted import serving
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 PATIENCE = 60_000  # milliseconds; a condition that comes late on a busy machine is no failure
 expect.set_options(timeout=PATIENCE)
@@ -66,8 +66,9 @@ def fresh(browser: Browser, address: str) -> Iterator[Page]:
 
 
 def ready(tab: Page) -> None:
-    """Wait until the page is built and its fields may be filled."""
+    """Wait until the page is built, its script runs and its fields may be filled."""
     tab.wait_for_selector("#masthead")
+    tab.wait_for_function("window.diptych && new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     expect(tab.locator("body")).not_to_have_attribute("aria-disabled", "true")
 
 
