@@ -63,6 +63,7 @@ def part(rank: int, meeting: str, answers: "multiprocessing.Queue[np.ndarray]") 
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_directions_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import model
 

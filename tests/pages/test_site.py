@@ -23,3 +23,11 @@ def test_only_the_chosen_endpoints_are_in_the_api_docs(page: tuple[str, gr.Block
     info = Client(page[0], verbose=False, httpx_kwargs={"timeout": 60}).view_api(return_format="dict", print_info=False)
     named = {"/compare", "/chat", "/start_job", "/jobs", "/stop_job", "/add_documents", "/search", "/ask"}
     assert set(info["named_endpoints"]) == named and not info["unnamed_endpoints"]
+
+
+def test_what_is_laid_out_is_described_once_and_whole(page: tuple[str, gr.Blocks]):
+    blocks = page[1]
+    laid_out = blocks.default_config.get_config()
+    assert blocks.default_config.get_config() is laid_out and blocks.config["components"] is laid_out["components"]
+    assert {one["id"] for one in laid_out["components"]} == set(blocks.blocks)
+    assert {one["id"] for one in laid_out["dependencies"]} == set(blocks.fns)
