@@ -133,12 +133,13 @@ def listed(request: gr.Request, talk: Talk, found: str) -> View:
     choices = [(label(one), one.id) for one in talks]
     here = talk.id if any(one.id == talk.id for one in talks) else None
     title = next((one.title for one in talks if one.id == here), "")
-    same, talk.named = talk.named == (here, title), (here, title)
+    before, talk.named = talk.named, (here, title)
     trouble = TROUBLES.get(store.trouble, "")
     note = f'<p class="note" role="note">{escape(trouble)}</p>' if trouble else ""
     if not talks and not trouble:
         note = '<p class="hint">None yet. What you ask is kept here, in this browser alone, and unencrypted.</p>'
-    return [gr.update(choices=choices, value=here, visible=bool(choices)), gr.update() if same else title, note]
+    field = gr.update() if talk.named == before else title
+    return [gr.update(choices=choices, value=here, visible=bool(choices)), field, note]
 
 
 def label(entry: Entry) -> str:

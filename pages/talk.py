@@ -78,7 +78,7 @@ class Talk:
         self.run: Run | None = None
         self.chosen = Chosen()
         self.id, self.title, self.changed = uuid.uuid4().hex, "", 0.0  # changed: seconds since 1970
-        self.named: tuple[str | None, str] | None = None  # the conversation and title that the page's field shows
+        self.named: tuple[str | None, str] | None = None  # conversation and title in the page's field; None: write it
         self._lock = threading.RLock()
 
     def __deepcopy__(self, memo: dict) -> Talk:
@@ -157,12 +157,12 @@ class Talk:
         """Go on with a conversation that was kept elsewhere; without an id it is another one from now on."""
         with self._lock:
             self.clear()
-            self.turns, self.title = tuple(turns), title
+            self.turns, self.title, self.named = tuple(turns), title, None
             self.id, self.changed = id or self.id, changed or self.changed
 
     def rename(self, title: str) -> None:
         """Give the conversation a title; an empty one makes its first question the title again."""
-        self.title = title.strip()
+        self.title, self.named = title.strip(), None
         self.changed = time.time()
 
     def stop(self) -> None:

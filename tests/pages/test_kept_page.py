@@ -126,6 +126,8 @@ def test_a_title_that_is_being_written_outlives_the_end_of_an_answer(talked: Tal
     assert kept.listed(request(), talked, store(talked))[1] == gr.update(), "the field was written over"
     talked.rename("Trip")
     assert kept.listed(request(), talked, store(talked))[1] == "Trip"
+    talked.rename("Trip ")
+    assert kept.listed(request(), talked, store(talked))[1] == "Trip", "a title is not shown as it was taken"
     assert kept.listed(request(), talked, store())[1] == "", "the title of a conversation that is gone stays"
 
 
