@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from engine.catalog import find
 from engine.pool import pool
+from tests.browser.conftest import ready
 from tests.pages.scripted import Script, Stage
 from tests.tiny import make_tiny_llama
 
@@ -288,7 +289,7 @@ def test_text_can_be_read_in_light_and_dark(tab: Page, stage: Stage, address: st
     stage.scripts = {"starter-shawgpt": Script("x", fails_after=0)}
     for theme, dark in (("light", False), ("dark", True)):
         tab.goto(f"{address}/?__theme={theme}")
-        tab.wait_for_selector("#send")
+        ready(tab)
         ask(tab, "hi")
         expect(tab.locator("#status")).to_have_text("Lane 1 done, lane 2 failed")
         background = tab.evaluate("getComputedStyle(document.querySelector('gradio-app')).backgroundColor")

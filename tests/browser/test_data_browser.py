@@ -20,7 +20,7 @@ def open_sample(tab: Page, name: str) -> None:
     tab.get_by_role("tab", name="Data").click()
     tab.get_by_label("Open a sample or a saved dataset").click()
     tab.get_by_role("option", name=f"Sample: {name}").click()
-    expect(tab.locator("#data-row .tokens")).to_be_visible(timeout=60_000)
+    expect(tab.locator("#data-row .tokens")).to_be_visible()
 
 
 def test_sample_is_looked_at_row_by_row(tab: Page):

@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from engine import jobs
 from engine.teaching.runs import Job, write_json
+from tests.browser.conftest import ready
 
 TABS = ("Compare", "Fine-tune")
 # a machine that draws a frame only now and then
@@ -76,7 +77,7 @@ def test_start_watch_reload_stop_resume_and_find_the_model_in_compare(tab: Page,
     expect(tab.locator("#run-answers")).to_contain_text("Step 0")
 
     tab.reload()
-    tab.wait_for_selector("#send")
+    ready(tab)
     tab.locator("#model-2 input").click()
     tab.get_by_role("option", name="browser bot").click()
     expect(tab.locator("#lane-2 .kind.tuned")).to_contain_text("adapter")
