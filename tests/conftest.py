@@ -16,6 +16,7 @@ prepare_process()
 
 import pytest  # noqa: E402
 
+import pages  # noqa: E402, F401 - before any test imports gradio, so that it is imported as the app does
 from tests.engine.fixtures import pairs, runs, school, toy  # noqa: E402, F401
 from tests.engine.models.shelf import hub, llama, lora, no_models  # noqa: E402, F401
 from tests.tiny import make_tiny_llama  # noqa: E402
