@@ -110,11 +110,14 @@ def prepare_process() -> None:
     Waiting OpenMP threads must sleep rather than spin: two processes that spin on two cores were seen to take
     more than 25 times as long as one after the other. A thread that decodes gives up the interpreter at every
     operator of torch, and waits a switch interval to get it back from a thread that is busy with streams.
+    bitsandbytes would load torch's compiler, which takes seconds, for functions of which it has faster ones for
+    processors and CUDA.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     defaults = {
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",
+        "TORCHDYNAMO_DISABLE": "1",
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "ANONYMIZED_TELEMETRY": "False",

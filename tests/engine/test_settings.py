@@ -40,3 +40,12 @@ def test_every_complaint_about_sampling_comes_at_once() -> None:
     assert Sampling().problems() == []
     bad = Sampling(temperature=-1, top_p=0, top_k=-1, repetition_penalty=0, max_tokens=0, stop=("",), seed=-1)
     assert len(bad.problems()) == 7
+
+
+def test_nothing_is_compiled_so_torchs_compiler_is_not_loaded() -> None:
+    import torch
+
+    def double(x: float) -> float:
+        return 2 * x
+
+    assert torch.compile(double) is double
