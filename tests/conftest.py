@@ -15,6 +15,8 @@ from engine.settings import prepare_process
 prepare_process()
 
 import pytest  # noqa: E402
+from xdist.remote import Producer  # noqa: E402
+from xdist.scheduler import LoadScopeScheduling  # noqa: E402
 
 import pages  # noqa: E402, F401 - before any test imports gradio, so that it is imported as the app does
 from tests.engine.fixtures import pairs, runs, school, toy  # noqa: E402, F401
@@ -22,20 +24,30 @@ from tests.engine.models.shelf import hub, llama, lora, no_models  # noqa: E402,
 from tests.tiny import make_tiny_llama  # noqa: E402
 
 ON_A_SERVER = tuple(Path(__file__).parent / name for name in ("browser", "pages", "test_app.py"))
+BROWSER = "tests/browser"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that drives a running server gets two more tries, told as "rerun" in the summary; nothing else does.
+class ByFile(LoadScopeScheduling):
+    """Where several processes run the suite, a file stays in one of them, and all of BROWSER does.
 
-    Where several processes run the suite, a file stays in one of them, and all of tests/browser in another: two
-    browsers at once would be too slow for each other.
+    What a file sets up is then set up once, and two browsers at once would be too slow for each other.
     """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return BROWSER if file.startswith(f"{BROWSER}/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Files to processes; xdist's own groups (3.8.0) have no effect with pytest 9.2, and nothing says so."""
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that drives a running server gets two more tries, told as "rerun" in the summary; nothing else does."""
     for item in items:
         if any(place == item.path or place in item.path.parents for place in ON_A_SERVER):
             item.add_marker(pytest.mark.flaky(reruns=2))
-        alone = ON_A_SERVER[0] if ON_A_SERVER[0] in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(alone.name))
 
 
 @pytest.fixture(scope="session")
