@@ -24,6 +24,7 @@ from pages.talk import Talk
 
 TITLE = "Assistant"
 STREAMS = 32  # turns that stream at once
+EXAMPLE = "() => document.querySelector('#assistant-prompt textarea').placeholder.replace('For example: ', '')"
 INSTANT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 STREAMING: dict[str, Any] = {
     "concurrency_limit": STREAMS,
@@ -147,6 +148,8 @@ def conversation() -> tuple[Stage, gr.Button, gr.Button, dict[str, gr.Button], d
         stop = gr.Button("Stop", size="sm", variant="secondary", min_width=60, elem_id="assistant-stop")
         names = {"retry": "Retry", "undo": "Undo", "clear": "New conversation"}
         minor = {name: gr.Button(title, size="sm", variant="secondary", min_width=60) for name, title in names.items()}
+        example = gr.Button("Try the example", size="sm", variant="secondary", min_width=60)
+        example.click(None, None, box, js=EXAMPLE)
         files = file_buttons()
     record = gr.Textbox(visible="hidden", label="What this browser keeps", elem_id="assistant-record")
     return Stage(box, chat, status, approval, asked, call, record), send, stop, minor, answers, files

@@ -106,7 +106,7 @@ def drawer() -> Drawer:
         with gr.Row(elem_id="assistant-kept-row"):
             title = gr.Textbox(
                 label="Title", show_label=False, container=False, max_lines=1, max_length=200, scale=1, min_width=110,
-                placeholder="Title of this conversation", elem_id="assistant-title",
+                placeholder="Its title", elem_id="assistant-title",
             )  # fmt: skip
             rename = gr.Button("Rename", size="sm", variant="secondary", min_width=60, scale=0)
             delete = gr.Button("Delete", size="sm", variant="stop", min_width=60, scale=0)

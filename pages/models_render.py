@@ -74,7 +74,7 @@ def bars(found: Report, room: int) -> str:
 def shelf(entries: Sequence[Entry], going: dict[str, Progress], mine: bool) -> str:
     """The kept models, each with its state; `mine` says whether folders may be named."""
     if not entries:
-        return '<p class="quiet">No models added yet. Look at one on the left, or choose one from the catalogue.</p>'
+        return '<p class="quiet">No models added yet. Look at one, or choose one from the catalogue.</p>'
     return f'<ul class="shelf">{"".join(kept(each, going.get(each.store), mine) for each in entries)}</ul>'
 
 

@@ -48,7 +48,9 @@ def ask(tab: Page, prompt: str) -> None:
 def test_price_fold_approval_stop_export_and_import(chat: Page, actor: Actor, tmp_path):  # noqa: F811
     status, log = chat.locator("#assistant-status"), chat.locator("#assistant-chat")
     actor.says(["Let me look.", PRICE], ["It costs $5 or $89."])
-    ask(chat, "flight price for delhi to mumbai")
+    chat.get_by_role("button", name="Try the example").click()
+    expect(chat.locator("#assistant-prompt textarea")).to_have_value("flight price from Delhi to Mumbai")
+    chat.locator("#assistant-send").click()
     expect(log.get_by_text("It costs $5 or $89.")).to_be_visible()
     expect(status).to_contain_text("20 tokens read")
     fold = log.get_by_text("get_ticket_price · done")

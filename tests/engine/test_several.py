@@ -84,6 +84,7 @@ def same(job: Job, one: Job, more: frozenset[str] = frozenset()) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(one: Job, toy: Path, many: Path):
     same(finished(jobs.start(small(toy, many, **LESSON)), PATIENCE), one)
 
