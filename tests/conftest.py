@@ -38,6 +38,7 @@ class ByFile(LoadScopeScheduling):
         return BROWSER if file.startswith(f"{BROWSER}/") else file
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which may be switched off
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     """Files to processes; xdist's own groups (3.8.0) have no effect with pytest 9.2, and nothing says so."""
     return ByFile(config, log)
