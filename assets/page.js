@@ -42,6 +42,36 @@
     true,
   );
 
+  // What an event refuses Gradio shows only if the event waits in its queue; for all others it is told here
+  const notices = document.createElement("div");
+  notices.id = "notices";
+  notices.setAttribute("role", "alert");
+  document.querySelector(".gradio-container").append(notices);
+  const tell = ({ title, error, duration }) => {
+    const words = new DOMParser().parseFromString(error ?? "", "text/html").documentElement.textContent;
+    if (!words || [...notices.children].some((other) => other.lastChild.textContent === words)) return;
+    const notice = document.createElement("div");
+    const close = document.createElement("button");
+    close.textContent = "×";
+    close.setAttribute("aria-label", "Close");
+    close.onclick = () => notice.remove();
+    const head = document.createElement("strong");
+    head.textContent = title ?? "Please check";
+    const text = document.createElement("p");
+    text.textContent = words;
+    notice.append(close, head, text);
+    notices.append(notice);
+    setTimeout(() => notice.remove(), 1000 * (duration ?? 10));
+  };
+  const ask = window.fetch;
+  window.fetch = async (...asked) => {
+    const answer = await ask(...asked);
+    if (!answer.ok && String(asked[0]?.url ?? asked[0]).includes("/run/predict")) {
+      answer.clone().json().then(tell, () => {});
+    }
+    return answer;
+  };
+
   window.diptych = {
     // saves what an Export button has put into its box
     save(text) {

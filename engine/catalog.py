@@ -142,6 +142,7 @@ def find(name: str) -> Model:
     on this machine.
     """
     from engine.models.kept import by_source
+    from engine.models.sources import folder_named
 
     name = name.strip()
     if name in shipped():
@@ -149,13 +150,14 @@ def find(name: str) -> Model:
     for model in (*kept(), *taught()):
         if model.name == name:
             return model
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
-        return from_folder(folder.resolve())
+    if folder := folder_named(name):
+        return from_folder(folder)
     if HUB_ID.fullmatch(name):
         return by_source(name) or Model(name=name, base=name)
+    listed = [*shipped(), *(model.name for model in (*kept(), *taught()))]
+    typed = name if len(name) <= 80 else f"{name[:80]}…"
     raise Problem(
-        f"'{name}' is neither a model in the list ({', '.join(shipped())}), nor a folder, nor a Hub id such as "
+        f"'{typed}' is neither a model in the list ({', '.join(listed)}), nor a folder, nor a Hub id such as "
         "HuggingFaceTB/SmolLM2-135M."
     )
 

@@ -189,9 +189,7 @@ def setup_fields(launch: Launch) -> tuple[Setup, gr.HTML]:
         temperature = gr.Slider(
             0, 2, 0, step=0.05, label="Temperature", info="0 calls tools most surely", elem_id="assistant-temperature"
         )
-        most = gr.Number(
-            256, label="Token limit", info="of each reply", precision=0, minimum=1, elem_id="assistant-most"
-        )
+        most = gr.Number(256, label="Token limit", info="of each reply", precision=0, elem_id="assistant-most")
         describe = gr.Checkbox(
             label="Describe the tools in the prompt", info="for models whose chat template has no place for tools",
             elem_id="assistant-describe",

@@ -21,6 +21,7 @@ from engine.compare import (
 from engine.lanes import notes
 from engine.messages import Message
 from engine.respond import Passage
+from pages.literal import literal
 from rag.citing import Marks
 from rag.lane import Checked, Documents, checked
 from rag.types import Hit
@@ -207,16 +208,19 @@ def shared(lane: Lane, read: MutableMapping[str, Documents]) -> Lane:
 
 
 def chat(view: LaneView) -> list[dict]:
-    """The lane as a Chatbot's value. Text goes in as a block: Gradio strips the indentation of plain strings."""
-    said = []
-    for turn in view.turns:
-        said.append(bubble("user", shortened(turn.prompt)))
-        if turn.text:
-            said.append(bubble("assistant", turn.text))
+    """The lane as a Chatbot's value. Text goes in as a block: Gradio strips the indentation of plain strings.
+
+    Where the lane's model was changed on the way, each answer begins with the name of the model that gave it.
+    """
+    asked = [(turn.lane.model.name, turn.prompt, turn.text) for turn in view.turns]
     if view.ask:
-        said.append(bubble("user", shortened(view.ask.prompt)))
-        if view.ask.text:
-            said.append(bubble("assistant", so_far(view.ask)))
+        asked.append((view.ask.lane.model.name, view.ask.prompt, so_far(view.ask) if view.ask.text else ""))
+    several = len({name for name, _, _ in asked} | ({view.model.name} if view.model else set())) > 1
+    said = []
+    for name, prompt, text in asked:
+        said.append(bubble("user", literal(shortened(prompt))))
+        if text:
+            said.append(bubble("assistant", f"*{literal(name)}*\n\n{text}" if several else text))
     return said
 
 

@@ -154,6 +154,6 @@ def wire_lane(table: Table, place: int) -> None:
     card = table.cards[place]
     card.stop.click(moves.stop(place), [table.desk], None, **INSTANT)
     card.retry.click(moves.retry(place), [table.desk, *table.settings, *card.inputs], table.view, **STREAMING)
-    card.model.input(moves.pick(place), [table.desk, card.model], card.head, **INSTANT)
+    card.model.input(moves.pick(place), [table.desk, card.model], [card.head, card.chat], **INSTANT)
     common, own = [table.shared[name] for name in OWN], [card.fields[name] for name in OWN]
     card.own.input(moves.open_drawer, [card.own, *common], [card.drawer, *own], **INSTANT)

@@ -85,9 +85,9 @@ def drawn_fields(of: str) -> Fields:
         made["top_p"] = slider("top_p", 0.05, 1, "1 switches it off", of)
         made["repetition_penalty"] = slider("repetition_penalty", 1, 2, "1 switches it off", of)
     with gr.Row():
-        made["max_tokens"] = whole("max_tokens", 1, "the longest answer", of)
-        made["seed"] = whole("seed", 0, "same seed, same draw", of)
-        made["top_k"] = whole("top_k", 0, "0 switches it off", of)
+        made["max_tokens"] = whole("max_tokens", "the longest answer", of)
+        made["seed"] = whole("seed", "same seed, same draw", of)
+        made["top_k"] = whole("top_k", "0 switches it off", of)
     made["stop"] = gr.Textbox(
         label=LABELS["stop"], lines=2, placeholder="One per line; \\n is a new line", elem_id=f"{of}-stop"
     )
@@ -101,13 +101,12 @@ def slider(name: str, least: float, most: float, info: str, of: str) -> Componen
     )
 
 
-def whole(name: str, least: int, info: str, of: str) -> Component:
-    """A field for a whole number."""
+def whole(name: str, info: str, of: str) -> Component:
+    """A field for a whole number. Its limits are Sampling's: Gradio's would count where the field is hidden, too."""
     return gr.Number(
         DEFAULTS[name],
         label=LABELS[name],
         precision=0,
-        minimum=least,
         info=info,
         elem_id=f"{of}-{name}",
         min_width=100,

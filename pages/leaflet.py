@@ -14,6 +14,7 @@ from gradio.components import Component
 
 from engine.acting.steps import Words
 from engine.brochure import SAMPLING, BrochureEvent, Chosen, Found, Read, Unread, Written, brochure
+from engine.errors import UNEXPECTED, Problem
 from pages.asking import may_read_pages, require_pages, respond, sampling
 from pages.errand import Errand
 from pages.form import resolve
@@ -88,8 +89,13 @@ def make(request: gr.Request, talk: Talk, errand: Errand, address: str, *values:
     chosen = sampling(*values[-2:])
     drawn = replace(SAMPLING, temperature=chosen.temperature, max_tokens=max(chosen.max_tokens, SAMPLING.max_tokens))
     responder = respond(model, key, False)
-    for events in errand.events(lambda stop: brochure(responder, url, drawn, stop)):
-        yield shown(events, model.name)
+    events: Sequence[BrochureEvent] = ()
+    try:
+        for events in errand.events(lambda stop: brochure(responder, url, drawn, stop)):
+            yield shown(events, model.name)
+    except Exception as error:
+        yield shown(events, model.name, str(error) if isinstance(error, Problem) else UNEXPECTED)
+        raise
 
 
 @asks("stop own")
@@ -98,13 +104,15 @@ def stop(request: gr.Request, errand: Errand) -> None:
     errand.stop()
 
 
-def shown(events: Sequence[BrochureEvent], model: str) -> list[Any]:
-    """(steps as HTML, the brochure, its button, its file) of what has come so far."""
+def shown(events: Sequence[BrochureEvent], model: str, failed: str = "") -> list[Any]:
+    """(steps as HTML, the brochure, its button, its file) of what has come so far, and why nothing more will."""
     lines = [line for event in events for line in told(event)]
     last = events[-1] if events else None
     written = last if isinstance(last, Written) else None
     text = written.markdown if written else "".join(event.text for event in events if isinstance(event, Words))
-    if written is None:
+    if failed:
+        lines.append(f'<li class="wrong">{escape(failed)}</li>')
+    elif written is None:
         doing = "writing" if text else "reading" if any(isinstance(event, Chosen) for event in events) else "choosing"
         lines.append(f'<li class="live"><span class="pulse" aria-hidden="true"></span>{escape(model)} is {doing}…</li>')
         if not any(isinstance(event, Found) for event in events):

@@ -92,13 +92,14 @@ def clear(request: gr.Request, desk: Desk) -> list[Any]:
     return show(desk)
 
 
-def pick(place: int) -> Callable[..., str]:
-    """Show what the model chosen for a lane is."""
+def pick(place: int) -> Callable[..., list[Any]]:
+    """Show what the model chosen for a lane is, and which model gave the answers that stand there."""
 
     @asks("look")
-    def pick_model(request: gr.Request, desk: Desk, name: str) -> str:
+    def pick_model(request: gr.Request, desk: Desk, name: str) -> list[Any]:
         desk.pick(place, resolve(name, f"lane {place + 1}", desk, visitor(request))[0])
-        return render.head(place, desk.board.lanes[place])
+        view = desk.board.lanes[place]
+        return [render.head(place, view), boards.chat(view)]
 
     return pick_model
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from engine import hub
@@ -15,7 +14,7 @@ from engine.models.adapter_look import adapter_report
 from engine.models.footprint import compute_bytes, linear_layers, needs, parameters
 from engine.models.headers import Header
 from engine.models.report import Facts, Finding, Report
-from engine.models.sources import Folder, Source, read_object, wanted_files, weight_files
+from engine.models.sources import Folder, Source, folder_named, read_object, wanted_files, weight_files
 from engine.settings import settings
 
 DISK_TO_SPARE = 500_000_000  # bytes that a download leaves free
@@ -31,10 +30,9 @@ def look(text: str, revision: str | None = None, base: str | None = None) -> Rep
     """
     if not text.strip():
         raise Problem("Write a Hub id such as HuggingFaceTB/SmolLM2-135M, or the path of a folder.")
-    folder = Path(text.strip()).expanduser()
-    if folder.is_dir():
-        return examine(Folder(folder.resolve()), str(folder.resolve()), base=base)
-    if folder.is_absolute() or text.strip().startswith((".", "~")):
+    if folder := folder_named(text):
+        return examine(Folder(folder), str(folder), base=base)
+    if text.strip().startswith(("/", ".", "~")):
         raise Problem(f"There is no folder {text.strip()} on this machine.")
     name, named = hub.asked(text)
     repository = hub.Repository(name, hub.checked_revision(revision) or named)

@@ -50,6 +50,15 @@ class Source(Protocol):
         ...
 
 
+def folder_named(words: str) -> Path | None:
+    """The folder that somebody's words name, or None; words may be longer than a path can be, or name no user."""
+    try:
+        folder = Path(words.strip()).expanduser()
+        return folder.resolve() if words.strip() and folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
 @dataclass
 class Folder:
     """A folder on this machine as a Source; only the files right in it count."""

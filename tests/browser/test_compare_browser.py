@@ -404,3 +404,25 @@ def test_closing_the_page_takes_real_rows_out_within_a_second(tab: Page, tmp_pat
         while base.loop.rows:
             assert time.perf_counter() - closed < 1, "rows went on after the page was closed"
             time.sleep(0.005)
+
+
+def test_what_is_refused_is_told_also_by_buttons_that_do_not_queue(tab: Page):
+    notices = tab.locator("#notices")
+    tab.get_by_role("button", name="Remove a lane").click()
+    expect(notices).to_contain_text("A comparison needs two lanes at least.")
+    tab.get_by_role("button", name="Remove a lane").click()
+    tab.get_by_role("button", name="Export JSON").click()
+    expect(notices).to_contain_text("There is nothing to export yet.")
+    expect(notices.get_by_role("button", name="Close")).to_have_count(2)
+    notices.get_by_role("button", name="Close").first.click()
+    expect(notices).not_to_contain_text("two lanes at least")
+
+
+def test_prompt_is_shown_as_it_was_typed(tab: Page, stage: Stage):
+    stage.scripts = {"starter": Script("a"), "starter-shawgpt": Script("b")}
+    prompt = "# <b>bold</b> **x**\ndef f():\n    return 1\n\n1. one $$y$$ ![t](http://tracker.invalid/a.png)"
+    ask(tab, prompt)
+    both_done(tab)
+    said = lane(tab, 1).get_by_test_id("user")
+    assert said.inner_text().strip().replace("\xa0", " ").replace("\n \n", "\n\n") == prompt
+    assert not said.locator("img, b, strong, h1, ol, .katex").count()

@@ -142,6 +142,11 @@ def test_visitors_get_the_sample_company_and_no_other_address(actor: Actor):  # 
     assert brochure(launch=DEMO)[-1][1].startswith("words")
     with pytest.raises(gr.Error, match="may not let a model read web pages"):
         brochure("https://example.org", DEMO)
+    steps = []
+    with pytest.raises(gr.Error, match="not a public one"):
+        for step in leaflet.make(request(Launch()), Talk(), Errand(), "http://169.254.169.254/", *FORM):
+            steps.append(step[0])
+    assert "not a public one" in steps[-1] and "pulse" not in steps[-1], "it says that it still reads"
     for inside in ("127.0.0.1", "http://169.254.169.254/", "localhost:80"):
         with pytest.raises(gr.Error, match=r"not a public one|cannot be read|usual ports|no host"):
             brochure(inside)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from rag.lane import Documents
 from rag.types import Chunk, Hit
 
 BASE = Model("starter", "somewhere")
+TUNED = Model("starter-shawgpt", "somewhere", adapter=Path("nowhere"))
 
 
 def result(text: str = "yes", **changes) -> LaneResult:
@@ -101,6 +103,19 @@ def test_chat_passes_indentation_on_untouched():
     code = "def f():\n    return 1\n"
     view = finished(result(code)).lanes[0]
     assert chat(view)[1] == {"role": "assistant", "content": [{"type": "text", "text": code}]}
+
+
+def test_the_prompt_is_shown_as_it_was_typed():
+    view = finished(result("a"), prompt="<b>x</b>\n  *y*").lanes[0]
+    assert chat(view)[0]["content"][0]["text"] == "&#60;b&#62;x&#60;/b&#62;\n&nbsp;&nbsp;&#42;y&#42;"
+    assert history(view)[0].content == "<b>x</b>\n  *y*"
+
+
+def test_answers_of_a_model_that_was_changed_begin_with_its_name():
+    turns = (Turn("one", Lane(BASE), result("first")), Turn("two", Lane(TUNED), result("second")))
+    said = [message["content"][0]["text"] for message in chat(LaneView(TUNED, turns))]
+    assert said == ["one", f"*{BASE.name}*\n\nfirst", "two", f"*{TUNED.name}*\n\nsecond"]
+    assert [message["content"][0]["text"] for message in chat(LaneView(BASE, turns[:1]))] == ["one", "first"]
 
 
 def test_a_very_long_prompt_is_shortened_on_the_page_only():

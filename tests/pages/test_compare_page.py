@@ -299,11 +299,16 @@ def test_empty_prompt_is_answered_with_a_sentence(guest: Guest, stage: Stage, pr
 def test_bad_fields_are_named(guest: Guest, stage: Stage):
     guest.put(None, "seed", None)
     assert "Fill in Seed in the settings of all lanes." in refused(guest.send("hi"))
+    guest.put(None, "seed", -1)
+    assert "In the settings of all lanes: The seed must be a whole number" in refused(guest.send("hi"))
     guest.put(None, "seed", 0)
+    guest.put(1, "max_tokens", -1)  # in a drawer that is shut
+    assert guest.send("hi").result(timeout=60)
     guest.put(1, "model", "")
     assert "Choose a model for lane 2." in refused(guest.send("hi"))
-    guest.put(1, "model", "no such model!")
-    assert "neither a model in the list" in refused(guest.send("hi"))
+    for nonsense in ("no such model!", "x! " * 1000, "~nobody/at/all"):
+        guest.put(1, "model", nonsense)
+        assert "neither a model in the list" in refused(guest.send("hi"))
 
 
 def test_second_send_waits_for_the_first(guest: Guest, stage: Stage):

@@ -62,6 +62,8 @@ def test_good_folder_is_told_with_size_context_and_memory(no_models: Path, llama
         ("", "Write a Hub id such as"),
         ("/no/such/folder", "There is no folder /no/such/folder on this machine"),
         ("./nowhere", "There is no folder ./nowhere"),
+        ("~nobody/here", "There is no folder ~nobody/here"),
+        ("x" * 3000, "Hub id"),
         ("a/b/c", "neither a folder on this machine nor a Hub id"),
         ("../../no-such", "There is no folder"),
         ("owner/..", "neither a folder"),
