@@ -4,8 +4,8 @@ Ways: Diptych through its own path (engine.compare, sampling and events included
 adapter after another; (b) one PEFT generate over a batch with `adapter_names`; (c) a merged copy of the model per
 lane, each in a thread; (d) one generate over a static batch of the bare base, no adapters: the ceiling.
 The shape is computed in bf16 where the processor has it, else in float32, by all ways alike.
-Every way runs in a process of its own, with a prompt of 64 tokens, temperature 0.7 and top-p 0.95; ours gets
-another prompt in every repetition, because it would remember the first.
+Every way runs in a process of its own, peers with OpenMP as it is by itself, with a prompt of 64 tokens, temperature
+0.7 and top-p 0.95; ours gets another prompt in every repetition, because it would remember the first.
 `--quick` takes about a minute: the 135M shape with q/v adapters, eight rows, 32 tokens a lane, one repetition.
 `--only TABLE` prints one table of the full run, `--ways LETTERS` some of its rows ("o" is our own way).
 """
@@ -28,7 +28,7 @@ from engine.settings import ROOT, prepare_process
 
 prepare_process()
 
-from benchmarks.shapes import TARGETS, fast_dtype, make_135m, make_adapters  # noqa: E402
+from benchmarks.shapes import TARGETS, as_a_peer, fast_dtype, make_135m, make_adapters  # noqa: E402
 
 PROMPT_TOKENS = 64
 WIDTHS = {  # (c) takes a copy a row, and (a) is no faster for more
@@ -92,7 +92,8 @@ def report(name: str, base: Path, args: argparse.Namespace, folder: str) -> dict
 def in_a_process(asked: dict[str, Any]) -> dict[str, float]:
     """One measurement; peak memory is then its own."""
     command = [sys.executable, "-m", "benchmarks.compare", "--one", json.dumps(asked)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = None if asked["way"] == "diptych" else as_a_peer()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.strip().splitlines()[-1])

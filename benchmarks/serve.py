@@ -28,7 +28,7 @@ from engine.settings import ROOT, prepare_process
 
 prepare_process()
 
-from benchmarks.shapes import TARGETS, fast_dtype, make_135m, make_adapters  # noqa: E402
+from benchmarks.shapes import TARGETS, as_a_peer, fast_dtype, make_135m, make_adapters  # noqa: E402
 
 PROMPT_TOKENS = 64
 ADAPTERS = 4
@@ -133,9 +133,16 @@ def measured(way: str, port: int, bodies: Sequence[dict[str, Any]], tokens: int,
 
 
 @contextmanager
-def server(*command: str, pattern: str) -> Iterator[tuple[int, subprocess.Popen]]:
+def server(
+    *command: str, pattern: str, environment: dict[str, str] | None = None
+) -> Iterator[tuple[int, subprocess.Popen]]:
     """A server in a process of its own, once it prints the port that `pattern` finds."""
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", "CUDA_VISIBLE_DEVICES": ""}
+    offline = {
+        **(environment or os.environ),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     with tempfile.NamedTemporaryFile() as log:
         process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=offline, stdout=log, stderr=log)
         try:
@@ -167,7 +174,7 @@ def transformers_serve(model: Path, dtype: str, batching: bool) -> Any:
     options = ["--host", "127.0.0.1", "--port", "0", "--device", "cpu", "--dtype", dtype]
     options += ["--continuous-batching", "--attn-implementation", "sdpa"] if batching else []
     command = ["-m", "transformers.cli.transformers", "serve", str(model), *options]
-    return server(*command, pattern=r"running on http://127\.0\.0\.1:(\d+)")
+    return server(*command, pattern=r"running on http://127\.0\.0\.1:(\d+)", environment=as_a_peer())
 
 
 def serve_here(chosen: dict[str, Any]) -> None:
@@ -260,7 +267,7 @@ def static(base: Path, rows: int, tokens: int) -> float:
         "repetitions": 1,
     }
     command = [sys.executable, "-m", "benchmarks.compare", "--one", json.dumps(chosen)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=as_a_peer(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
     return json.loads(done.stdout.strip().splitlines()[-1])["rate"]

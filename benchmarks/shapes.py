@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -18,6 +19,14 @@ SHAPE_135M = {
     "max_position_embeddings": 8192,
     "tie_word_embeddings": True,
 }
+
+
+def as_a_peer() -> dict[str, str]:
+    """The environment of a peer's process: its idle OpenMP threads stay awake for 3 ms, as they do by themselves.
+
+    Diptych lets its own sleep at once (engine.settings), which would slow down peers that use several threads.
+    """
+    return {**os.environ, "GOMP_SPINCOUNT": "300000"}  # what libgomp takes where no policy is set
 
 
 def fast_dtype() -> str:
