@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.shapes import as_a_peer
+
 ROOT = Path(__file__).resolve().parent.parent
 WAYS = ("diptych", "llama-index", "langchain")
 PRECISIONS = ("bf16", "int8")  # of further rows, which have no part in the floors
@@ -76,9 +78,10 @@ def line_of(row: dict[str, Any]) -> str:
 def both(way: str, folder: Path, home: Path, peers: Path | None) -> Iterator[dict[str, Any]]:
     """The cold and the repeated run of one way."""
     for run in ("cold", "repeated"):
-        paths = [str(ROOT), *([str(peers.resolve())] if peers and way in WAYS[1:] else [])]
+        peer = way in WAYS[1:]
+        paths = [str(ROOT), *([str(peers.resolve())] if peers and peer else [])]
         environment = {
-            **os.environ,
+            **(as_a_peer() if peer else os.environ),
             "PYTHONPATH": os.pathsep.join(paths),
             "DIPTYCH_HOME": str(home),
             "HF_HUB_OFFLINE": "1",
