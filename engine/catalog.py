@@ -147,14 +147,15 @@ def find(name: str) -> Model:
     name = name.strip()
     if name in shipped():
         return shipped()[name]
-    for model in (*kept(), *taught()):
+    own = [*kept(), *taught()]
+    for model in own:
         if model.name == name:
             return model
     if folder := folder_named(name):
         return from_folder(folder)
     if HUB_ID.fullmatch(name):
         return by_source(name) or Model(name=name, base=name)
-    listed = [*shipped(), *(model.name for model in (*kept(), *taught()))]
+    listed = [*shipped(), *(model.name for model in own)]
     typed = name if len(name) <= 80 else f"{name[:80]}…"
     raise Problem(
         f"'{typed}' is neither a model in the list ({', '.join(listed)}), nor a folder, nor a Hub id such as "

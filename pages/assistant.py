@@ -24,7 +24,7 @@ from pages.talk import Talk
 
 TITLE = "Assistant"
 STREAMS = 32  # turns that stream at once
-EXAMPLE = "() => document.querySelector('#assistant-prompt textarea').placeholder.replace('For example: ', '')"
+EXAMPLE = f"() => document.querySelector('#assistant-prompt textarea').placeholder.replace('{converse.LEAD}', '')"
 INSTANT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 STREAMING: dict[str, Any] = {
     "concurrency_limit": STREAMS,
@@ -141,7 +141,7 @@ def conversation() -> tuple[Stage, gr.Button, gr.Button, dict[str, gr.Button], d
         first = next(iter(assistants().values()))
         box = gr.Textbox(
             label="Your question", show_label=False, container=False, lines=1, max_lines=8, scale=1,
-            placeholder=f"For example: {first.example}", elem_id="assistant-prompt",
+            placeholder=converse.LEAD + first.example, elem_id="assistant-prompt",
         )  # fmt: skip
         send = gr.Button("Send", variant="primary", scale=0, min_width=110, elem_id="assistant-send")
     with gr.Row(elem_id="assistant-buttons"):

@@ -25,6 +25,7 @@ from pages.talk import BEAT, Run, Talk, Turn
 from pages.transcript import record
 
 RETRY_TEMPERATURE = 0.7  # a retry at temperature 0 would say the same again
+LEAD = "For example: "  # before an assistant's example in the empty box
 FEW = 3  # tools among which a small model still finds its way
 LONGEST_ASKED = 500  # characters of a call's arguments beside the buttons
 View = list[Any]
@@ -191,7 +192,7 @@ def preset(request: gr.Request, name: str) -> View:
         return [gr.update()] * 4
     there = shelf.collections(visitor(request))
     documents = gr.update(choices=with_none(there), value=there[0][1] if found.documents and there else "")
-    return [found.system, list(found.tools), documents, gr.update(placeholder=f"For example: {found.example}")]
+    return [found.system, list(found.tools), documents, gr.update(placeholder=LEAD + found.example)]
 
 
 @asks("look")

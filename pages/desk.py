@@ -39,9 +39,9 @@ class Desk:
         self.first = tuple(models)
         self._lock = threading.RLock()
         self.board = Board(shown=len(self.first))
-        for place in range(len(self.board.lanes) if self.first else 0):
-            # a lane that is added begins with the first one's model, as its picker does
-            self.pick(place, self.first[place if place < len(self.first) else 0])
+        added = self.first[:1] * (len(self.board.lanes) - len(self.first))  # they begin as the first one, as pickers do
+        for place, model in enumerate(self.first + added):
+            self.pick(place, model)
         self.endpoints: dict[str, tuple[Model, str | None]] = {}
         self._owners: dict[int, Run] = {}
 
