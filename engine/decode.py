@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,13 +18,16 @@ from engine.cache import RowCache
 from engine.errors import Problem
 from engine.grammar import Grammars
 from engine.lean import lean
+from engine.messages import Likely
 from engine.passes import LeanPasses, Passes, PlainPasses, plain
 from engine.proof import References
 from engine.reading import Prompt, Queue
 from engine.rows import Request, Row, Sink
 from engine.sample import choose, likeliest
+from engine.scheduler import SCHEDULER
 from engine.settings import settings
 from engine.stacked import AdapterBatch
+from engine.threads import ThreadChoice, of_late, on_threads
 
 log = logging.getLogger(__name__)
 MOST_ROWS = 64
@@ -35,11 +37,13 @@ LONGEST_PASS = 0.5  # seconds to read prompts in one go while nothing streams, s
 HOLD_UP = 1.5  # how many steps' time the reading of prompts may take between two steps of rows that stream
 ONE_THREAD = 2**25  # multiplications of a linear layer up to which one thread is faster: waking others takes longer
 READING = 16  # tokens whose multiplications take as long as reading a layer's weights from memory
-COMPUTE = threading.Lock()  # on a processor the loops take turns: a pass of a larger network uses all threads
+COMPUTE = threading.Lock()  # no pass begins while somebody changes the layout of its weights
+Result = TypeVar("Result")
+Drawn = tuple[list[int], list[float], list[Likely]]  # for each row: token, its log probability, the likeliest tokens
 
 
 class DecodeLoop:
-    """Owns a network and its cache; `submit` from any thread. The thread starts with the first row.
+    """Owns a network and its cache; `submit` from any thread. From its first row on it is one of the scheduler's tasks.
 
     `alone` says that the network is itself a PEFT model with its adapter switched on, in a batch of its own.
     """
@@ -49,6 +53,7 @@ class DecodeLoop:
         self.stored = switch_on(plain(network))
         self.adapters = AdapterBatch(network) if not alone else None
         self.layer_size = layer_size(network)
+        self.threads = ThreadChoice(settings().threads)
         self.lean = lean(network, self.adapters)
         self.plain = PlainPasses(network, self.adapters, self.stored)
         self.passes: Passes = LeanPasses(self.lean, self.stored) if self.lean else self.plain
@@ -63,9 +68,10 @@ class DecodeLoop:
         self.step_seconds = self.token_seconds = 0.0  # of late: one step, and one token of a prompt
         self.references = References()
         self._waiting: list[Row] = []
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._scheduler = SCHEDULER
+        self._changed = self._scheduler.changed
+        self._begun = self._closed = False
+        self._ended = threading.Event()
 
     def submit(self, requests: Sequence[Request], sinks: Sequence[Sink]) -> list[Row]:
         """Queue rows that begin together. Each sink gets a Begin, pieces and one End, or an exception."""
@@ -76,9 +82,9 @@ class DecodeLoop:
             if self._closed:
                 raise Problem("This model was just unloaded. Please send the prompt again.")
             self._waiting += rows
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True, name="decode")
-                self._thread.start()
+            if not self._begun:
+                self._begun = True
+                self._scheduler.add(self)
             self._changed.notify()
         return rows
 
@@ -88,12 +94,13 @@ class DecodeLoop:
             self._changed.notify()
 
     def close(self) -> None:
-        """End the thread and wait for it; rows that are still there end as stopped."""
+        """Wait until no turn is taken any more; rows that are still there end as stopped."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
+            begun = self._begun
+        if begun:
+            self._ended.wait()
 
     def give_back_weights(self) -> bool:
         """Let the network's own modules be used by others too; steps are slower from then on.
@@ -112,19 +119,33 @@ class DecodeLoop:
             if self.lean:
                 self.lean.pack()
 
-    def _run(self) -> None:
-        torch.set_num_threads(settings().threads)  # a thread that begins within on_one_thread would keep that one
-        while True:
-            with self._changed:
-                while not (self._waiting or self.rows or self.reading.prompts or self._closed):
-                    self._changed.wait()
-                if self._closed:
-                    joining = [prompt.row for prompt in self.reading.prompts if prompt.row]
-                    for row in [*self.rows, *joining, *self._waiting]:
-                        row.finish("stopped")
-                    return
-                self._admit()
-            self._turn()
+    def ready(self) -> bool:
+        """Whether a turn would do anything."""
+        return bool(self._waiting or self.rows or self.reading.prompts or self._closed)
+
+    def turn(self) -> bool:
+        """Rows that were stopped leave, all others take a step, then prompts are read on with; false once closed."""
+        with self._changed:
+            if self._closed:
+                for row in self._all_rows():
+                    row.finish("stopped")
+                self._ended.set()
+                return False
+            self._admit()
+        self._turn()
+        return True
+
+    def broken(self, error: Exception) -> None:
+        """Fail whatever is there; nothing comes after it."""
+        with self._changed:
+            self._closed = True
+            for row in self._all_rows():
+                row.fail(error)
+            self._ended.set()
+
+    def _all_rows(self) -> list[Row]:
+        joining = [prompt.row for prompt in self.reading.prompts if prompt.row]
+        return [*self.rows, *joining, *self._waiting]
 
     def _admit(self) -> None:
         """Begin to read the prompts of waiting rows, within the row limit; the base's own come first."""
@@ -145,7 +166,6 @@ class DecodeLoop:
 
     @torch.inference_mode()
     def _turn(self) -> None:
-        """Rows that were stopped leave, all others take a step, then prompts are read on with."""
         self.turns += 1
         self._keep_stacked()
         try:
@@ -177,21 +197,31 @@ class DecodeLoop:
         for row in rows:
             row.fail(error)
 
-    def _computed(self, run: Callable[[], torch.Tensor], tokens: int) -> tuple[torch.Tensor, float]:
-        """The logits of a forward pass of so many tokens, and the seconds that it took."""
-        little = self.layer_size * (tokens + READING) <= ONE_THREAD
-        with COMPUTE, on_one_thread() if little else contextlib.nullcontext():
+    def _computed(self, run: Callable[[], Result], threads: int) -> tuple[Result, float]:
+        """The result of a computation by so many threads, and the seconds that it took."""
+        with COMPUTE, on_threads(threads):
             started = time.perf_counter()
-            logits = run()
-            return logits, time.perf_counter() - started
+            result = run()
+            return result, time.perf_counter() - started
+
+    def _little(self, tokens: int) -> bool:
+        """Whether one thread alone computes a pass of so many tokens; in a small network any step is one."""
+        return self.layer_size * (max(tokens, MOST_ROWS) + READING) <= ONE_THREAD
+
+    def _reading_threads(self, tokens: int) -> int:
+        return 1 if self._little(tokens) else settings().threads
 
     def _step(self) -> None:
         """One token for every row."""
-        logits, seconds = self._computed(lambda: self.passes.step(self.rows, self.cache), len(self.rows))
+        rows, little = self.rows, self._little(len(self.rows))
+        threads = 1 if little else self.threads.threads(len(rows))
+        drawn, seconds = self._computed(lambda: self._drawn(rows, self.passes.step(rows, self.cache)), threads)
+        if not little:
+            self.threads.took(len(rows), seconds)
         self.step_seconds = of_late(self.step_seconds, seconds)
         self.steps += 1
-        self._advance(self.rows, logits)
-        self._drop([i for i, row in enumerate(self.rows) if row.over.is_set()])
+        self._advance(rows, drawn)
+        self._drop([i for i, row in enumerate(rows) if row.over.is_set()])
 
     def _read(self) -> None:
         """Read prompts on, for about the time that streaming rows can spare; rows whose prompts are through join."""
@@ -201,7 +231,7 @@ class DecodeLoop:
                 prompt.row.finish("stopped")
         pieces = self.reading.pieces(self._spare_tokens())
         tokens = sum(count for _, count in pieces)
-        logits, seconds = self._computed(lambda: self.passes.read(pieces), tokens)
+        logits, seconds = self._computed(lambda: self.passes.read(pieces), self._reading_threads(tokens))
         self.token_seconds = of_late(self.token_seconds, seconds / tokens)
         through = [prompt for prompt, _ in pieces if not prompt.left]
         for prompt, one in zip(through, logits, strict=True):
@@ -238,7 +268,8 @@ class DecodeLoop:
             if row.request.prove:
                 of_base = functools.partial(self._of_base, row.request.ids)
                 row.logit_difference = self.references.difference(row.request.ids, logits, of_base)
-        self._advance(rows, torch.stack([logits for _, logits in through]))
+        first = torch.stack([logits for _, logits in through])
+        self._advance(rows, self._computed(lambda: self._drawn(rows, first), self._reading_threads(len(rows)))[0])
         going = [(row, prompt) for row, (prompt, _) in zip(rows, through, strict=True) if not row.over.is_set()]
         if going:
             self.cache.take([prompt.kept for _, prompt in going])
@@ -248,22 +279,28 @@ class DecodeLoop:
 
     def _of_base(self, ids: tuple[int, ...]) -> torch.Tensor:
         """First-step logits [vocabulary] of the base for a prompt that it has not read yet."""
+        threads = self._reading_threads(len(ids))
         if self.alone:
-            return self._computed(lambda: self.plain.without_adapter(ids), len(ids))[0]
+            return self._computed(lambda: self.plain.without_adapter(ids), threads)[0]
         prompt = Prompt(ids, None, None)
         self.passes.start(prompt, [], 0)
-        return self._computed(lambda: self.passes.read([(prompt, len(ids))]), len(ids))[0][0]
+        return self._computed(lambda: self.passes.read([(prompt, len(ids))]), threads)[0][0]
 
-    def _advance(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
-        """Draw a token for each row from its logits.
+    def _drawn(self, rows: Sequence[Row], logits: torch.Tensor) -> Drawn:
+        """A token for each row from its logits."""
+        most = max(row.request.likeliest for row in rows)
+        none: list[Likely] = [()] * len(rows)
+        likely = likeliest(logits, most) if most else none  # before masks are laid over the logits
+        told = any(row.request.logprobs for row in rows)
+        tokens, logprobs = choose(logits, [row.draw for row in rows], told)
+        return tokens, logprobs, likely
+
+    def _advance(self, rows: Sequence[Row], drawn: Drawn) -> None:
+        """Give each row the token that was drawn for it.
 
         A row whose logits are not numbers, or whose own part in this raises, fails alone.
         """
-        most = max(row.request.likeliest for row in rows)
-        likely = likeliest(logits, most) if most else [()] * len(rows)  # before masks are laid over the logits
-        told = any(row.request.logprobs for row in rows)
-        tokens, logprobs = choose(logits, [row.draw for row in rows], told)
-        for row, token, logprob, others in zip(rows, tokens, logprobs, likely, strict=True):
+        for row, token, logprob, others in zip(rows, *drawn, strict=True):
             if math.isnan(logprob):
                 row.fail(Problem("The model's output is not a number (NaN): its weights are damaged or overflow."))
             elif not row.over.is_set():  # its mask may have failed
@@ -286,22 +323,6 @@ def layer_size(network: Any) -> float:
     found = [math.prod(shape) for m in network.modules() if m is not head and (shape := sizes(m))]
     on_processor = all(one.device.type == "cpu" for one in network.parameters())
     return sum(found) / len(found) if found and on_processor else math.inf
-
-
-@contextlib.contextmanager
-def on_one_thread() -> Iterator[None]:
-    """Compute with one of torch's threads."""
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(usual)
-
-
-def of_late(average: float, seconds: float) -> float:
-    """A running average that follows within a few passes."""
-    return seconds if not average else 0.7 * average + 0.3 * seconds
 
 
 def stop_tokens(network: Any, tokenizer: Any) -> frozenset[int]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import Problem
 from engine.recipe import Recipe, from_mapping
-from engine.settings import ROOT, settings
+from engine.settings import ASLEEP, ROOT, settings
 from engine.teaching.devices import require_devices
 from engine.teaching.identity import alive, identity
 from engine.teaching.preparing import prepared
@@ -121,7 +121,7 @@ def detached(folder: Path, module: str, **besides: str) -> None:
     Of all secrets it gets the Hub's alone; `besides` are further variables of its environment.
     """
     environment = {name: value for name, value in os.environ.items() if name not in SECRETS[1:]}
-    environment |= {"DIPTYCH_HOME": str(settings().home), **besides}
+    environment |= {"DIPTYCH_HOME": str(settings().home), **ASLEEP, **besides}
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module on our own folder, no shell
             [sys.executable, "-m", module, str(folder)],

@@ -25,6 +25,7 @@ from engine.models.footprint import compute_bytes, held, needs
 from engine.models.sources import Folder, weight_files
 from engine.rows import Request
 from engine.settings import settings
+from engine.threads import aside
 from engine.weights import build, fetch
 
 log = logging.getLogger(__name__)
@@ -61,17 +62,19 @@ class Base:
         if model.adapter is None:
             return self.loop, None
         with self._reading:
-            key = adapter_key(model)
-            if key not in self._adapters and (adapter := read_adapter(model.adapter, self.network, self.network.dtype)):
-                self._adapters[key] = (self.loop, adapter)
+            key, folder = adapter_key(model), model.adapter
+            if key not in self._adapters:
+                adapter = aside(lambda: read_adapter(folder, self.network, self.network.dtype))
+                if adapter:
+                    self._adapters[key] = (self.loop, adapter)
             return self._adapters.get(key)
 
     def _alone(self, model: Model) -> Place:
         """A batch of its own for an adapter that is more than LoRA on linear layers; one is wrapped at a time."""
         with self._wrapping:
-            key = adapter_key(model)
-            if key not in self._adapters and model.adapter:
-                self._adapters[key] = (alone_loop(self, model.adapter), None)
+            key, folder = adapter_key(model), model.adapter
+            if key not in self._adapters and folder:
+                self._adapters[key] = (aside(lambda: alone_loop(self, folder)), None)
             return self._adapters[key]
 
     def close(self) -> None:
@@ -199,7 +202,7 @@ class Pool:
 
     def _load(self, key: Key, model: Model, folder: Path) -> Base:
         self._make_room(model.name, weights_bytes(model, folder))
-        base = Base(*self.loader(model))
+        base = aside(lambda: Base(*self.loader(model)))
         base.pins, base.used = 1, next(self._clock)
         with self._lock:
             self._bases[key] = base

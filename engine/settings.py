@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SWITCH_INTERVAL = 0.0005  # seconds; Python's own 0.005 is as long as a step of a small model
+AWAKE = "20000"  # turns in which an OpenMP thread waits awake for the next product, about 0.2 ms
+ASLEEP = {"GOMP_SPINCOUNT": "0"}  # for processes that compute beside others
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 
 
@@ -107,16 +109,17 @@ def settings() -> Settings:
 def prepare_process() -> None:
     """Set what must stand in the environment before torch, gradio or a Hub library is imported.
 
-    Waiting OpenMP threads must sleep rather than spin: two processes that spin on two cores were seen to take
-    more than 25 times as long as one after the other. A thread that decodes gives up the interpreter at every
-    operator of torch, and waits a switch interval to get it back from a thread that is busy with streams.
+    OpenMP threads wait awake for the next product for a fifth of a millisecond (engine.threads), then sleep: of two
+    processes that waited awake for as long as libgomp usually does on two cores, each took more than 25 times as long.
+    A thread that decodes gives up the interpreter at every operator of torch, and waits a switch interval to get it
+    back from a thread that is busy with streams.
     bitsandbytes would load torch's compiler, which takes seconds, for functions of which it has faster ones for
     processors and CUDA.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     defaults = {
         "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "0",
+        "GOMP_SPINCOUNT": AWAKE,
         "TORCHDYNAMO_DISABLE": "1",
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engine import embed
 from engine.errors import Problem
+from engine.threads import aside
 from rag import crew
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class Embedder:
 
     def embed_query(self, text: str) -> np.ndarray:
         """The unit vector of a question, float32 of shape (dimension,)."""
-        return self._embed([self.query_prefix + text])[0]
+        return aside(lambda: self._embed([self.query_prefix + text]))[0]
 
     def load_ahead(self) -> None:
         """Begin to load the network in a thread; what fails there fails again where the first vector is asked for."""

@@ -13,6 +13,7 @@ from typing import Any
 from engine.errors import Problem
 from engine.loading import ONE_AT_A_TIME
 from engine.models.kept import entries
+from engine.threads import aside
 from rag.types import Hit
 
 DEFAULT = "cross-encoder/ms-marco-MiniLM-L4-v2"
@@ -27,8 +28,9 @@ def reranked(name: str, question: str, hits: Sequence[Hit]) -> list[Hit]:
     first, rest = list(hits[:CANDIDATES]), list(hits[CANDIDATES:])
     if not first:
         return rest
+    pairs = [(question, hit.chunk.text) for hit in first]
     with _one_at_a_time:
-        scores = model(name).predict([(question, hit.chunk.text) for hit in first], show_progress_bar=False)
+        scores = aside(lambda: model(name).predict(pairs, show_progress_bar=False))
     scored = [replace(hit, rerank=float(score)) for hit, score in zip(first, scores, strict=True)]
     return sorted(scored, key=lambda hit: -(hit.rerank or 0)) + rest
 

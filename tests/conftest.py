@@ -10,8 +10,9 @@ from pathlib import Path
 os.environ["DIPTYCH_HOME"] = tempfile.mkdtemp(prefix="diptych-test-home-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from engine.settings import prepare_process
+from engine.settings import ASLEEP, prepare_process
 
+os.environ.update(ASLEEP)  # tests run side by side
 prepare_process()
 
 import pytest  # noqa: E402

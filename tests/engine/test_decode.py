@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from engine.decode import READING, DecodeLoop, on_one_thread
+from engine.decode import MOST_ROWS, READING, DecodeLoop
 from engine.errors import Problem
 from engine.messages import Begin, Piece
+from engine.scheduler import Scheduler
+from engine.threads import ThreadChoice, on_threads
 from tests.engine.rows import ARCHITECTURES, TOKENIZER, VOCABULARY, end, greedy, network, request, run, tokens
 
 LENGTHS = (5, 23, 2, 60, 11, 1, 33)
@@ -226,41 +228,76 @@ def test_a_closed_loop_ends_its_rows_and_takes_no_more() -> None:
         loop.submit([request(prompts()[0])], [events.append])
 
 
-def test_little_work_is_done_by_one_thread_and_much_by_all(loop: DecodeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = torch.get_num_threads()
-    torch.set_num_threads(2)
+@pytest.fixture
+def two_threads(loop: DecodeLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[int]]]:
+    """A scheduler of its own with two of torch's threads; how many each pass of the loop took, by its kind."""
+    usual, seen = torch.get_num_threads(), {"step": [], "read": []}
+    monkeypatch.setattr("engine.scheduler.settings", lambda: SimpleNamespace(threads=2))
     monkeypatch.setattr("engine.decode.settings", lambda: SimpleNamespace(threads=2))
-    seen: dict[str, list[int]] = {"step": [], "read": []}
-    assert loop.layer_size == pytest.approx((4 * 64 * 64 - 2 * 64 * 32 + 3 * 64 * 128) / 7)
-    monkeypatch.setattr("engine.decode.ONE_THREAD", loop.layer_size * (READING + 20))
-    try:
-        for name, found in seen.items():
+    loop.threads, loop._scheduler = ThreadChoice(2), Scheduler()
+    loop._changed = loop._scheduler.changed
+    for name, found in seen.items():
 
-            def noting(usually: Any, found: list[int], *given: Any) -> Any:
-                found.append(torch.get_num_threads())
-                return usually(*given)
+        def noting(usually: Any, found: list[int], *given: Any) -> Any:
+            found.append(torch.get_num_threads())
+            return usually(*given)
 
-            setattr(loop.passes, name, functools.partial(noting, getattr(loop.passes, name), found))
-        run(loop, [request(prompts()[0], max_tokens=3)], [0])
-        run(loop, [request(prompts()[4] * 4, max_tokens=3)], [0])
-        assert set(seen["step"]) == {1} and seen["read"] == [1, 2]
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(usual)
+        setattr(loop.passes, name, functools.partial(noting, getattr(loop.passes, name), found))
+    yield seen
+    torch.set_num_threads(usual)
 
 
-def test_a_loop_that_begins_while_another_computes_with_one_thread_has_all_its_own(
-    loop: DecodeLoop, monkeypatch: pytest.MonkeyPatch
+def test_a_small_network_steps_on_one_thread_and_reads_much_on_all(
+    loop: DecodeLoop, two_threads: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual, seen = torch.get_num_threads(), []
-    torch.set_num_threads(2)
-    monkeypatch.setattr("engine.decode.settings", lambda: SimpleNamespace(threads=2))
-    real = loop.passes.read
+    assert loop.layer_size == pytest.approx((4 * 64 * 64 - 2 * 64 * 32 + 3 * 64 * 128) / 7)
+    monkeypatch.setattr("engine.decode.ONE_THREAD", loop.layer_size * (MOST_ROWS + READING))
+    run(loop, [request(prompts()[0], max_tokens=3)], [0])
+    run(loop, [request(prompts()[4] * 40, max_tokens=3)], [0])
+    assert set(two_threads["step"]) == {1} and two_threads["read"] == [1, 2]
+
+
+def test_steps_of_a_large_network_are_tried_both_ways(
+    loop: DecodeLoop, two_threads: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("engine.decode.ONE_THREAD", 0)
-    monkeypatch.setattr(loop.passes, "read", lambda *given: seen.append(torch.get_num_threads()) or real(*given))
-    try:
-        with on_one_thread():
-            run(loop, [request(prompts()[0], max_tokens=2)])
-        assert seen == [2]
-    finally:
-        torch.set_num_threads(usual)
+    run(loop, [request(prompts()[0], max_tokens=40)])
+    assert two_threads["read"] == [2] and two_threads["step"][:6] == [2, 1, 2, 1, 2, 1]
+    assert len(set(two_threads["step"][6:])) == 1, "the faster is kept for a while"
+
+
+def test_a_scheduler_that_begins_while_another_thread_computes_alone_has_all_threads(
+    loop: DecodeLoop, two_threads: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.decode.ONE_THREAD", 0)
+    with on_threads(1):
+        run(loop, [request(prompts()[0], max_tokens=2)])
+    assert two_threads["read"] == [2]
+
+
+def test_loops_take_turns_in_one_thread() -> None:
+    loops = [DecodeLoop(network(kind), TOKENIZER, 512) for kind in list(ARCHITECTURES)[:2]]
+    order: list[tuple[int, str]] = []
+    for i, one in enumerate(loops):
+        one.stop_tokens = frozenset()
+        one.passes.step = functools.partial(
+            lambda i, usually, *given: order.append((i, threading.current_thread().name)) or usually(*given),
+            i,
+            one.passes.step,
+        )
+    with loops[0]._changed:  # both begin together
+        rows = [one.submit([request(prompts()[0], max_tokens=20)], [[].append])[0] for one in loops]
+    assert all(row.over.wait(30) for row in rows)
+    assert order == [(0, "decode"), (1, "decode")] * 19
+    for one in loops:
+        one.close()
+
+
+def test_a_turn_that_raises_fails_the_rows_of_its_loop_alone(loop: DecodeLoop) -> None:
+    broken = DecodeLoop(network(), TOKENIZER, 512)
+    broken._admit = lambda: 1 / 0
+    events: list = []
+    row = broken.submit([request(prompts()[0])], [events.append])[0]
+    assert row.over.wait(10) and isinstance(events[-1], ZeroDivisionError)
+    broken.close()
+    assert len(tokens(run(loop, [request(prompts()[0], max_tokens=5)])[0])) == 5

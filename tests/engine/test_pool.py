@@ -76,7 +76,7 @@ def test_a_base_in_use_stays_and_the_newcomer_is_refused_in_words(models: list[M
     with pool.hold(models[0]) as base:
         with pytest.raises(Problem, match=r"m1 needs about .* in use by running lanes"), pool.hold(models[1]):
             pass
-        assert base.loop._thread is None or base.loop._thread.is_alive()
+        assert not base.loop._closed
         assert len(pool.loaded()) == 1
     with pool.hold(models[1]):
         assert {Path(key[0]).name for key in pool.loaded()} == {"m1"}
