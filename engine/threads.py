@@ -15,6 +15,7 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 AGAIN = 64  # steps after which both numbers of threads are compared again
+SOON = 20  # the same after a choice that is new, for it may have been chance
 TRIES = 3  # steps of each, by turns; the median counts
 WORTH = 1.15  # how many times as fast all threads must be, which take the processors from everybody else
 
@@ -51,8 +52,9 @@ class ThreadChoice:
         self._left[bits] -= 1
         if not self._left[bits]:
             most, one = (statistics.median(self._tried.pop((bits, threads))) for threads in (self.most, 1))
-            self._usual[bits] = self.most if one > WORTH * most else 1
-            self._left[bits] = AGAIN
+            usual = self.most if one > WORTH * most else 1
+            self._left[bits] = AGAIN if usual == self._usual.get(bits) else SOON
+            self._usual[bits] = usual
 
 
 @contextlib.contextmanager

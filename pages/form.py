@@ -182,4 +182,7 @@ def resolve(name: str | None, of: str, desk: Desk, visitor: Visitor) -> tuple[Mo
         if model.name == name:
             return model, None
     require(visitor, "add model")
-    return find(name), None
+    try:
+        return find(name), None
+    except Problem as wrong:
+        raise Problem(f"{of[:1].upper()}{of[1:]}: {wrong}") from wrong

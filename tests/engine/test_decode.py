@@ -261,7 +261,7 @@ def test_steps_of_a_large_network_are_tried_both_ways(
     loop: DecodeLoop, two_threads: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.decode.ONE_THREAD", 0)
-    run(loop, [request(prompts()[0], max_tokens=40)])
+    run(loop, [request(prompts()[0], max_tokens=20)])
     assert two_threads["read"] == [2] and two_threads["step"][:6] == [2, 1, 2, 1, 2, 1]
     assert len(set(two_threads["step"][6:])) == 1, "the faster is kept for a while"
 
