@@ -136,12 +136,12 @@ class DecodeLoop:
         return True
 
     def broken(self, error: Exception) -> None:
-        """Fail whatever is there; nothing comes after it."""
+        """Fail whatever is there, and begin anew with what comes."""
         with self._changed:
-            self._closed = True
             for row in self._all_rows():
                 row.fail(error)
-            self._ended.set()
+            self.rows, self._waiting, self.cache = [], [], RowCache(self.stored)
+            self.reading.prompts.clear()
 
     def _all_rows(self) -> list[Row]:
         joining = [prompt.row for prompt in self.reading.prompts if prompt.row]

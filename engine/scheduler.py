@@ -23,7 +23,7 @@ class Task(Protocol):
         """Do a part of it; false when there will never be anything to do again."""
 
     def broken(self, error: Exception) -> None:
-        """Hear what `turn` raised; no other turn comes."""
+        """Hear what `turn` raised, and be ready only for what comes after it."""
 
 
 class Scheduler:
@@ -54,13 +54,13 @@ class Scheduler:
 
 
 def turn(task: Task) -> bool:
-    """One turn of a task; false when it was the last."""
+    """One turn of a task; false when it was the last. What it raises is its own affair."""
     try:
         return task.turn()
     except Exception as error:
         log.error("a turn failed", exc_info=error)
         task.broken(error)
-        return False
+        return True
 
 
 SCHEDULER = Scheduler()

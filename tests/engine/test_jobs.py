@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,6 +34,21 @@ def test_double_click_makes_one_job(runs: Path, toy: Path, pairs: Path):
     first = jobs.start(recipe, request="click-1")
     assert jobs.start(recipe, request="click-1").id == first.id
     assert [job.id for job in jobs.all_jobs()] == [first.id]
+
+
+def test_a_job_gets_no_secret_but_the_hubs_and_its_idle_threads_sleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    given: dict[str, str] = {}
+
+    def popen(command: list[str], env: dict[str, str], **more: object) -> SimpleNamespace:
+        given.update(env)
+        return SimpleNamespace(pid=os.getpid())
+
+    for name in (*jobs.SECRETS, "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, f"{name} of the server")
+    monkeypatch.setattr(jobs.subprocess, "Popen", popen)
+    jobs.detached(tmp_path, "engine.train", OMP_NUM_THREADS="1")
+    assert [name for name in jobs.SECRETS if name in given] == ["HF_TOKEN"]
+    assert given["GOMP_SPINCOUNT"] == "0" and given["OMP_NUM_THREADS"] == "1"
 
 
 def test_jobs_take_turns_in_the_order_of_their_start(runs: Path, toy: Path, pairs: Path):

@@ -1,10 +1,12 @@
 """Settings: read from the environment, wrong values told in words, the home folder never inside the app."""
 
+import os
+
 import pytest
 
 from engine.errors import Problem
 from engine.messages import Sampling
-from engine.settings import ROOT, Settings, switched_on
+from engine.settings import AWAKE, ROOT, Settings, prepare_process, switched_on
 
 
 def test_an_empty_environment_gives_usable_settings() -> None:
@@ -49,3 +51,14 @@ def test_nothing_is_compiled_so_torchs_compiler_is_not_loaded() -> None:
         return 2 * x
 
     assert torch.compile(double) is double
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, AWAKE), ("0", "0"), ("7", "7")])
+def test_openmp_waits_awake_for_a_moment_unless_the_environment_says_otherwise(
+    before: str | None, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", before or "")
+    if before is None:
+        monkeypatch.delenv("GOMP_SPINCOUNT")
+    prepare_process()
+    assert os.environ["GOMP_SPINCOUNT"] == after
