@@ -32,6 +32,7 @@ from engine.settings import ROOT, prepare_process
 
 prepare_process()
 
+from benchmarks.compare import in_a_process  # noqa: E402
 from benchmarks.shapes import TARGETS, as_a_peer, fast_dtype, make_135m, make_adapters  # noqa: E402
 
 PROMPT_TOKENS = 64
@@ -281,11 +282,7 @@ def static(base: Path, rows: int, tokens: int) -> float:
         "tokens": tokens,
         "repetitions": 1,
     }
-    command = [sys.executable, "-m", "benchmarks.compare", "--one", json.dumps(chosen)]
-    done = subprocess.run(command, cwd=ROOT, env=as_a_peer(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
-    return json.loads(done.stdout.strip().splitlines()[-1])["rate"]
+    return in_a_process(chosen)["rate"]
 
 
 def long_prompt(base: Path, words: Sequence[str]) -> dict[str, float]:

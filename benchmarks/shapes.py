@@ -24,7 +24,7 @@ SHAPE_135M = {
 def as_a_peer() -> dict[str, str]:
     """The environment of a peer's process: its idle OpenMP threads stay awake for 3 ms, as they do by themselves.
 
-    Diptych lets its own sleep at once (engine.settings), which would slow down peers that use several threads.
+    Diptych's own sleep after 0.2 ms (engine.settings), which might slow down peers that use several threads.
     """
     return {**os.environ, "GOMP_SPINCOUNT": "300000"}  # what libgomp takes where no policy is set
 

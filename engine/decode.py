@@ -27,7 +27,7 @@ from engine.sample import choose, likeliest
 from engine.scheduler import SCHEDULER
 from engine.settings import settings
 from engine.stacked import AdapterBatch
-from engine.threads import ThreadChoice, of_late, on_threads
+from engine.threads import ThreadChoice, on_threads
 
 log = logging.getLogger(__name__)
 MOST_ROWS = 64
@@ -98,8 +98,7 @@ class DecodeLoop:
         with self._changed:
             self._closed = True
             self._changed.notify()
-            begun = self._begun
-        if begun:
+        if self._begun:
             self._ended.wait()
 
     def give_back_weights(self) -> bool:
@@ -323,6 +322,11 @@ def layer_size(network: Any) -> float:
     found = [math.prod(shape) for m in network.modules() if m is not head and (shape := sizes(m))]
     on_processor = all(one.device.type == "cpu" for one in network.parameters())
     return sum(found) / len(found) if found and on_processor else math.inf
+
+
+def of_late(average: float, seconds: float) -> float:
+    """A running average that follows within a few passes."""
+    return seconds if not average else 0.7 * average + 0.3 * seconds
 
 
 def stop_tokens(network: Any, tokenizer: Any) -> frozenset[int]:

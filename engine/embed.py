@@ -14,6 +14,7 @@ from typing import Any
 from engine.errors import Problem
 from engine.loading import ONE_AT_A_TIME
 from engine.settings import settings
+from engine.threads import aside
 
 log = logging.getLogger(__name__)
 NAME = "all-MiniLM-L6-v2"
@@ -84,7 +85,11 @@ def built(place: Path) -> Any:
 
 def embed(texts: Sequence[str]) -> Any:
     """Unit vectors, a float32 array of shape (texts, 384). What stands behind 256 tokens of a text does not count."""
-    with _one_at_a_time:
+
+    def encoded() -> Any:
         return model().encode(
             list(texts), batch_size=BATCH, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
         )
+
+    with _one_at_a_time:
+        return aside(encoded)

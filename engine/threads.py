@@ -34,8 +34,6 @@ class ThreadChoice:
 
     def threads(self, rows: int) -> int:
         """For the next step of so many rows."""
-        if self.most == 1:
-            return 1
         bits = rows.bit_length()
         left = self._left.setdefault(bits, 2 * TRIES)
         if left > 2 * TRIES:
@@ -74,8 +72,3 @@ def aside(work: Callable[[], Result]) -> Result:
     """What `work` returns, done in a thread of its own while this one waits; raises what it raises."""
     with ThreadPoolExecutor(1, "aside") as thread:
         return thread.submit(work).result()
-
-
-def of_late(average: float, seconds: float) -> float:
-    """A running average that follows within a few passes."""
-    return seconds if not average else 0.7 * average + 0.3 * seconds
