@@ -168,7 +168,6 @@ def diptych(way: str, base: str, folders: list[Path], tokens: int) -> dict[str, 
         extra = sum(one.a.nbytes + one.b.nbytes for one in stacked)  # each layer's A is its part of the family's
         kept = {adapter for _, adapter in held._adapters.values() if adapter}
         extra += sum(a.nbytes + b.nbytes for adapter in kept for a, b in adapter.weights.values())
-        extra += held.loop.lean.extra_bytes if held.loop.lean else 0
         ratio = (held.bytes + extra) / held.bytes
     return {"total": total, "first": first, "step": (total - first) / (tokens - 1), "memory_ratio": ratio}
 

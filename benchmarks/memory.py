@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.shapes import SHAPE_135M, make_llama
 from engine.catalog import Model
 from engine.memory import METHODS, estimate, total
+from engine.models.loaded import trim
 from engine.recipe import Recipe
 from engine.settings import ROOT, prepare_process
 
@@ -74,16 +75,6 @@ class Gauge:
         return torch.cuda.max_memory_allocated() if self.cuda else kilobytes("VmHWM")
 
 
-def trim() -> None:
-    """Hand memory that the allocator keeps for later back to the system."""
-    import ctypes
-    import ctypes.util
-
-    libc = ctypes.CDLL(ctypes.util.find_library("c"))
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
-
-
 def kilobytes(name: str) -> int:
     """A line of /proc/self/status, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -131,10 +122,10 @@ def asked(base: Any, recipe: Recipe) -> None:
 def loaded_to_ask(recipe: Recipe) -> Any:
     """The base as Compare holds it; an adapter's share is small and left out."""
     from engine.pool import Base
-    from engine.weights import load
+    from engine.weights import build_to_decode
 
     precision = "nf4" if recipe.method == "qlora" else "auto"
-    return Base(*load(Model(recipe.model, recipe.model, precision=precision)))
+    return Base(*build_to_decode(Model(recipe.model, recipe.model, precision=precision)))
 
 
 def use(recipe: Recipe, training: bool, folder: Path, gauge: Gauge, level: int) -> dict[str, int]:
@@ -181,11 +172,13 @@ def expected(base: Path, recipe: Recipe, training: bool) -> float:
     """What the page says before a start."""
     from engine.teaching.recipe_checks import computes_in_bf16
     from engine.teaching.shape import shape_of
+    from engine.weights import halves_here
 
     model = Model(str(base), str(base))
     shape = shape_of(model, recipe)
     bf16 = computes_in_bf16(recipe, shape.parameters)
-    return total(estimate(shape, recipe.method, "this machine", recipe, 2 if bf16 else 4, training))
+    number = 2 if bf16 else 4
+    return total(estimate(shape, recipe.method, "this machine", recipe, number, training, halves=halves_here()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

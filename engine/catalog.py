@@ -23,7 +23,7 @@ class Model:
 
     `base` is a folder or a Hub id (or the model's name at an `endpoint`). Precision "auto" means bf16 where the
     GPU, or the processor of a machine without one, computes it natively, and fp32 elsewhere (as on a T4); toys below
-    50 million parameters stay fp32.
+    50 million parameters stay fp32. On processors without bf16 weights that came in 16 bits stay so in memory.
     Prices are an endpoint's, in US dollars for a million tokens; None where they are not known.
     """
 

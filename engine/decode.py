@@ -59,6 +59,7 @@ class DecodeLoop:
         self.passes: Passes = LeanPasses(self.lean, self.stored) if self.lean else self.plain
         if self.lean:
             self.lean.pack()
+        self.dtype = self.lean.dtype if self.lean else network.dtype
         self.stop_tokens = stop_tokens(network, tokenizer)
         self.grammars = Grammars(tokenizer, self.stop_tokens)
         self.rows: list[Row] = []
@@ -107,7 +108,7 @@ class DecodeLoop:
         False where others could use them already.
         """
         with COMPUTE:
-            packed = bool(self.lean and any(product.packed is not None for product in self.lean.packable))
+            packed = bool(self.lean and any(product.packed for product in self.lean.packable))
             if self.lean:
                 self.lean.unpack()
             return packed
@@ -117,6 +118,11 @@ class DecodeLoop:
         with COMPUTE:
             if self.lean:
                 self.lean.pack()
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of weights in a layout that is this loop's alone."""
+        return self.lean.packed_bytes if self.lean else 0
 
     def ready(self) -> bool:
         """Whether a turn would do anything."""

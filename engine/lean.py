@@ -9,13 +9,16 @@ one decoding step over the shared cache, or pieces of prompts (engine.reading).
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from engine.products import Product, packs
+from engine.layouts import LARGEST, Blocks, Halves, blocked, halved
+from engine.products import Packer, Product
+from engine.settings import settings
 from engine.stacked import AdapterBatch
 
 FAMILIES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
@@ -73,7 +76,10 @@ class LeanForward:
         attention = inner.layers[0].self_attn
         self.size, self.scale = attention.head_dim, attention.scaling
         self.heads, self.groups = config.num_attention_heads, config.num_key_value_heads
-        self.dtype, self.device = network.dtype, network.device
+        self.device, self.halves = network.device, in_halves(network)
+        self.dtype = torch.float32 if self.halves else network.dtype  # that is computed in
+        if self.halves:
+            keep_apart(network)
         self.blocks = [block(f"model.layers.{i}", layer) for i, layer in enumerate(inner.layers)]
         self.norm, self.rotary = norm(inner.norm), inner.rotary_emb
         self.embedding, self.tied = inner.embed_tokens, network.lm_head.weight is inner.embed_tokens.weight
@@ -82,28 +88,36 @@ class LeanForward:
 
     def pack(self) -> None:
         """Lay the weights out for speed; then only this forward pass can use them."""
+        packer = self._packer()
+        if packer is None:
+            return
+        self.head.pack(packer, looked_up=self.tied)
+        with ThreadPoolExecutor(settings().threads) as threads:  # FBGEMM's packing is slow and knows one thread
+            list(threads.map(lambda product: product.pack(packer), self.packable[:-1]))
+
+    def _packer(self) -> Packer | None:
+        """The layout of the weights; None where the plain one is as good."""
+        if self.halves:
+            return Halves
         small = self.dtype == torch.float32 and sum(one.nbytes for one in self.packable) < CACHED
-        if packs(self.dtype, self.device) and not small:
-            for product in self.packable:
-                product.pack()
-            if self.tied and self.head.blocks is None:  # tokens must still be looked up in it
-                self.head.unpack()
+        return Blocks if blocked(self.dtype, self.device) and not small else None
 
     def unpack(self) -> None:
-        """Give the network's own modules their weights back."""
+        """Give the network's own modules their weights back, in the precision that is computed in."""
         for product in self.packable:
             product.unpack()
+        if self.halves:
+            self.network.to(self.dtype)
 
     @property
-    def extra_bytes(self) -> int:
-        """Bytes that the weights take beyond those of their plain layout."""
-        plain = torch.finfo(self.dtype).bits // 8
-        sizes = [plain * sum(layer.in_features * layer.out_features for layer in one.layers) for one in self.packable]
-        return sum(one.nbytes for one in self.packable) - sum(sizes)
+    def packed_bytes(self) -> int:
+        """Bytes of the weights that the network's own modules do not hold now."""
+        return sum(product.nbytes for product in self.packable if product.packed)
 
     def __call__(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend, last: torch.Tensor) -> torch.Tensor:
         """Logits [len(last), vocabulary], float32, of the tokens at the places `last` of `ids` [tokens]."""
         x = self.head.rows(ids) if self.tied else nn.functional.embedding(ids, self.embedding.weight)
+        x = x.to(self.dtype)
         table = self._rotary(positions)
         for i, one in enumerate(self.blocks):
             x = self._attention(i, one, x, table, attend)
@@ -194,14 +208,34 @@ def norm(module: Any, dtype: torch.dtype | None = None) -> Norm:
 
 def lean(network: Any, adapters: AdapterBatch | None) -> LeanForward | None:
     """The lean forward pass of a network, or None where transformers' own must be used."""
-    if adapters is None or type(network).__name__ not in FAMILIES:
-        return None
+    return LeanForward(network, adapters) if adapters is not None and suits(network) else None
+
+
+def suits(network: Any) -> bool:
+    """Whether the lean forward pass computes what the network does."""
+    if type(network).__name__ not in FAMILIES:
+        return False
     config = network.config
     kinds = set(getattr(config, "layer_types", None) or [])
     windowed = kinds - {"full_attention"} or (not kinds and getattr(config, "sliding_window", None))
     linear = [m for m in network.modules() if "Linear" in type(m).__name__]
     plain = all(type(m) is nn.Linear and not m._forward_pre_hooks for m in linear)
     one_dtype = len({p.dtype for p in network.parameters()}) == 1
-    if windowed or not plain or not one_dtype or config._attn_implementation not in ("sdpa", "diptych_sdpa"):
-        return None
-    return LeanForward(network, adapters)
+    return bool(not windowed and plain and one_dtype and config._attn_implementation in ("sdpa", "diptych_sdpa"))
+
+
+def in_halves(network: Any) -> bool:
+    """Whether the lean forward pass computes in float32 with the weights in 16 bits that the network came with."""
+    if not halved(network.dtype, network.device):
+        return False
+    extremes = [end.abs().item() for weight in network.parameters() for end in torch.aminmax(weight.data)]
+    return max(extremes) <= LARGEST
+
+
+def keep_apart(network: Any) -> None:
+    """Let go of the file whose parts the weights are: norms and biases go to float32, tables stay as they are."""
+    for parameter in network.parameters():
+        if parameter.dim() == 1:
+            parameter.data = parameter.data.float()
+    embedding = network.get_input_embeddings().weight
+    embedding.data = embedding.data.clone()

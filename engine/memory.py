@@ -69,15 +69,22 @@ def estimate(
     weight_bytes: int = 4,
     training: bool = True,
     cuda: bool = False,
+    halves: bool = False,
 ) -> list[Part]:
     """The parts of what a method takes; `weight_bytes` are those of a number that is computed with: 2 in bf16.
+
+    `halves`: who asks keeps weights in 16 bits and computes with them in 32 (engine.layouts).
 
     The textbook's 10 billion weights come to 160 GB (full), 41.6 GB (LoRA) and 11.6 GB (QLoRA). Of asking, `batch`
     rows of `max_length` tokens are reckoned.
     """
     if convention == "textbook":
         return textbook(shape.parameters, method)
-    used = (taught if training else asked)(shape, method, recipe or Recipe(), weight_bytes, cuda)
+    recipe = recipe or Recipe()
+    if training:
+        used = taught(shape, method, recipe, weight_bytes, cuda)
+    else:
+        used = asked(shape, method, recipe, weight_bytes, cuda, halves and method != "qlora")
     return [part for part in used if part.bytes]
 
 
@@ -104,20 +111,22 @@ def held(shape: Shape, method: str, weight_bytes: int) -> list[Part]:
     return [Part("weights", weights), Part("quantization constants", shape.linear * DOUBLE_CONSTANTS / 8)]
 
 
-def asked(shape: Shape, method: str, recipe: Recipe, weight_bytes: int, cuda: bool) -> list[Part]:
+def asked(shape: Shape, method: str, recipe: Recipe, weight_bytes: int, cuda: bool, halves: bool) -> list[Part]:
     """What answering takes: the base, keys and values, and the widest vectors of the prompt's pass.
 
     On a processor in bf16 linear layers are laid out anew for speed while the file stays mapped; a cache that grows is
-    copied, so it counts twice.
+    copied, so it counts twice. In halves a head that shares the embedding's weights needs its own.
     """
     rows, tokens = recipe.batch, recipe.batch * recipe.max_length
     laid_out = 2 * shape.linear if weight_bytes == 2 and method != "qlora" and not cuda else 0
     cache = 2 * 2 * shape.layers * shape.key_value * tokens * (weight_bytes if cuda else 4)  # see engine.cache
     pass_ = tokens * weight_bytes * (3 * shape.inner + 4 * shape.hidden) + rows * 4 * shape.vocabulary
     unpacked = shape.largest * weight_bytes if method == "qlora" else 0
+    table = shape.vocabulary * shape.hidden
+    tied = shape.parameters - shape.linear < 2 * table
     return [
-        *held(shape, method, weight_bytes),
-        Part("laid out for speed", laid_out),
+        *held(shape, method, 2 if halves else weight_bytes),
+        Part("laid out for speed", 2 * table if halves and tied else laid_out),
         Part("cache", cache),
         Part("room to compute", pass_ + unpacked + (0 if cuda else WORKSPACE)),
     ]

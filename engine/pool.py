@@ -21,12 +21,13 @@ from engine.catalog import Model, all_models
 from engine.decode import DecodeLoop
 from engine.errors import Problem
 from engine.messages import Begin, Sampling
-from engine.models.footprint import compute_bytes, held, needs
-from engine.models.sources import Folder, weight_files
+from engine.models.footprint import compute_bytes, halves, held, needs
+from engine.models.loaded import trim
+from engine.models.sources import Folder, read_object, weight_files
 from engine.rows import Request
 from engine.settings import settings
 from engine.threads import aside
-from engine.weights import build, fetch
+from engine.weights import build_to_decode, fetch
 
 log = logging.getLogger(__name__)
 Key = tuple[str, str | None, str]
@@ -44,10 +45,10 @@ class Base:
 
     def __init__(self, network: Any, tokenizer: Any):
         self.network, self.tokenizer = network, tokenizer
-        self.bytes = held(network)
         positions = getattr(network.config, "max_position_embeddings", None) or LONGEST_CONTEXT
         self.context = min(positions, LONGEST_CONTEXT)
         self.loop = DecodeLoop(network, tokenizer, self.context)
+        self.bytes = self._weighed()
         self.pins = 0
         self.used = 0
         self._adapters: dict[str, Place] = {}
@@ -64,7 +65,7 @@ class Base:
         with self._reading:
             key, folder = adapter_key(model), model.adapter
             if key not in self._adapters:
-                adapter = aside(lambda: read_adapter(folder, self.network, self.network.dtype))
+                adapter = aside(lambda: read_adapter(folder, self.network, self.loop.dtype))
                 if adapter:
                     self._adapters[key] = (self.loop, adapter)
             return self._adapters.get(key)
@@ -75,7 +76,12 @@ class Base:
             key, folder = adapter_key(model), model.adapter
             if key not in self._adapters and folder:
                 self._adapters[key] = (aside(lambda: alone_loop(self, folder)), None)
+                self.bytes = self._weighed()  # it may have needed them in another layout
             return self._adapters[key]
+
+    def _weighed(self) -> int:
+        """Bytes that the base's weights take now."""
+        return held(self.network) + self.loop.packed_bytes
 
     def close(self) -> None:
         """End all decode loops of this base."""
@@ -98,7 +104,7 @@ class Pool:
     def __init__(
         self,
         budget: int,
-        loader: Callable[[Model], tuple[Any, Any]] = build,
+        loader: Callable[[Model], tuple[Any, Any]] = build_to_decode,
         fetcher: Callable[[Model], Path] = fetch,
     ):
         self.budget, self.loader, self.fetcher = budget, loader, fetcher
@@ -203,6 +209,7 @@ class Pool:
     def _load(self, key: Key, model: Model, folder: Path) -> Base:
         self._make_room(model.name, weights_bytes(model, folder))
         base = aside(lambda: Base(*self.loader(model)))
+        trim()
         base.pins, base.used = 1, next(self._clock)
         with self._lock:
             self._bases[key] = base
@@ -229,7 +236,8 @@ class Pool:
 def weights_bytes(model: Model, folder: Path) -> int:
     """Bytes that a base will take in memory, reckoned from the heads of its files and what this machine computes in."""
     source = Folder(folder)
-    return needs(source.header(weight_files(source)), compute_bytes()).get(model.precision, 0)
+    header, config = source.header(weight_files(source)), read_object(source, "config.json")
+    return needs(header, compute_bytes(), halves(config, header)).get(model.precision, 0)
 
 
 @contextlib.contextmanager

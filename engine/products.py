@@ -1,28 +1,25 @@
 """Products with a network's own weights: layers that read the same input as one matrix, packed where that is faster.
 
-oneDNN computes a few rows times a matrix up to twice as fast from a matrix that it laid out itself in blocks (torch's
-`mkldnn` operators, those that its compiler uses): in bf16, and in float32 on processors without AVX-512, where a few
-rows otherwise take nearly as long as many. The packed matrix takes the place of the plain one.
+The packed matrix (engine.layouts) takes the place of the plain one.
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-PACKED_FOR = 8  # rows that the packed layout is chosen for; it serves other numbers too
-BLOCK = 64  # rows of the matrix that oneDNN lays side by side
-OPS: Any = torch.ops.mkldnn
+from engine.layouts import Layout, Plain
+
+Packer = Callable[[torch.Tensor, torch.Tensor | None, bool], Layout]  # (weight, bias, whether rows are looked up)
 
 
 class Product:
     """y = x W^T (+ bias) of one linear layer, or of several that read the same input, side by side.
 
-    The layers' weights become views of one matrix; `pack()` replaces it by oneDNN's layout and empties the layers
+    The layers' weights become views of one matrix; `pack()` replaces it by another layout and empties the layers
     until `unpack()`.
     """
 
@@ -33,75 +30,55 @@ class Product:
             share([layer.weight for layer in layers])
             if layers[0].bias is not None:
                 share([layer.bias for layer in layers])
-        self.weight, self.bias = whole(layers[0].weight, self.sizes), whole(layers[0].bias, self.sizes)
-        self.packed: torch.Tensor | None = None
-        self.blocks: torch.Tensor | None = None  # the packed numbers as a plain tensor, where their order is known
+        self.bias = whole(layers[0].bias, self.sizes)
+        self.layout: Layout = Plain(whole(layers[0].weight, self.sizes), self.bias)
 
-    def pack(self) -> None:
-        """Keep the weights in oneDNN's layout alone."""
-        self.packed = OPS._reorder_linear_weight(self.weight.clone(), PACKED_FOR)
-        self.blocks = in_blocks(self.packed, self.weight) if len(self.layers) == 1 else None
-        self.weight = self.weight.new_empty(0)
+    @property
+    def packed(self) -> bool:
+        """Whether the weights are in another layout than the plain one."""
+        return not isinstance(self.layout, Plain)
+
+    def pack(self, packer: Packer, looked_up: bool = False) -> None:
+        """Keep the weights in another layout alone; not if rows must be looked up in it and cannot be."""
+        packed = packer(self.layout.plain(), self.bias, looked_up)
+        if looked_up and packed.rows(torch.zeros(1, dtype=torch.long)) is None:
+            return
+        self.layout = packed
         for layer in self.layers:
             layer.weight.data = layer.weight.new_empty(0)
 
     def unpack(self) -> None:
         """Give the layers their plain weights back."""
-        if self.packed is not None:
-            self.weight, self.packed, self.blocks = self.packed.to_dense(), None, None
-            for layer, part in zip(self.layers, self.weight.split(self.sizes), strict=True):
+        if self.packed:
+            weight = self.layout.plain()
+            self.layout = Plain(weight, self.bias)
+            for layer, part in zip(self.layers, weight.split(self.sizes), strict=True):
                 layer.weight.data = part
 
-    def rows(self, ids: torch.Tensor) -> torch.Tensor:
-        """Rows of the matrix [ids, in], as an embedding table gives them."""
-        if self.blocks is None:
-            return nn.functional.embedding(ids, self.weight)
-        return self.blocks[ids // BLOCK, :, ids % BLOCK].flatten(1)
+    def rows(self, ids: torch.Tensor) -> Any:
+        """Rows of the matrix [ids, in]; it was packed to be looked up in, if it was packed."""
+        return self.layout.rows(ids)
 
     @property
     def nbytes(self) -> int:
         """Bytes that the weights take."""
-        return self.weight.nbytes if self.packed is None else OPS._nbytes(self.packed)
+        return self.layout.nbytes
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` [tokens, in] -> [tokens, out]."""
-        if self.packed is None:
-            return nn.functional.linear(x, self.weight, self.bias)
-        return OPS._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        """See Layout."""
+        return self.layout(x)
 
     def plus(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """The product added to `other` [tokens, out]."""
-        if self.packed is None:
-            return nn.functional.linear(x, self.weight, self.bias).add_(other)
-        return OPS._linear_pointwise.binary(x, other, self.packed, self.bias, "add")
+        """See Layout."""
+        return self.layout.plus(x, other)
 
     def times(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """The product multiplied by `other` [tokens, out], element by element."""
-        if self.packed is None:
-            return nn.functional.linear(x, self.weight, self.bias).mul_(other)
-        return OPS._linear_pointwise.binary(x, other, self.packed, self.bias, "mul")
+        """See Layout."""
+        return self.layout.times(x, other)
 
     def silu(self, x: torch.Tensor) -> torch.Tensor:
-        """The SiLU of the product."""
-        if self.packed is None:
-            return nn.functional.silu(nn.functional.linear(x, self.weight, self.bias), inplace=True)
-        return OPS._linear_pointwise(x, self.packed, self.bias, "swish", [], "")
-
-
-def in_blocks(packed: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:
-    """The packed numbers as [blocks of rows, groups of columns, BLOCK, group], the usual layout; None if it is another.
-
-    A group is two columns in bf16 and one in float32.
-    """
-    group, number = (2, ctypes.c_uint16) if weight.dtype == torch.bfloat16 else (1, ctypes.c_float)
-    count, columns = OPS._nbytes(packed) // weight.element_size(), weight.shape[1]
-    if columns % group or count % (BLOCK * columns):
-        return None
-    numbers = (number * count).from_address(OPS.data_ptr(packed))
-    blocks = torch.frombuffer(numbers, dtype=weight.dtype).view(-1, columns // group, BLOCK, group)
-    parts = zip(blocks.split(BLOCK), weight.split(BLOCK * BLOCK), strict=True)  # a part at a time: the head is large
-    alike = (torch.equal(part.permute(0, 2, 1, 3).reshape(-1, columns)[: len(rows)], rows) for part, rows in parts)
-    return blocks if all(alike) else None
+        """See Layout."""
+        return self.layout.silu(x)
 
 
 def share(parameters: Sequence[nn.Parameter]) -> None:
@@ -116,13 +93,3 @@ def whole(first: nn.Parameter | None, sizes: Sequence[int]) -> Any:
     if first is None:
         return None
     return first.data.as_strided((sum(sizes), *first.shape[1:]), first.stride())
-
-
-def packs(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether this torch has the operators and they gain something for these weights on this processor."""
-    known = hasattr(OPS, "_reorder_linear_weight") and torch.backends.mkldnn.is_available()
-    if device.type != "cpu" or not known:
-        return False
-    if dtype == torch.float32:
-        return torch.backends.cpu.get_cpu_capability() == "AVX2"  # with AVX-512 MKL's own products are as fast
-    return dtype == torch.bfloat16 and bool(OPS._is_mkldnn_bf16_supported())

@@ -113,11 +113,12 @@ def load(model: Model, compute: Any = None) -> tuple[Any, Any]:
     return build(model, compute)
 
 
-def build(model: Model, compute: Any = None) -> tuple[Any, Any]:
+def build(model: Model, compute: Any = None, decoded: bool = False) -> tuple[Any, Any]:
     """(transformers model in eval mode, tokenizer) of a base whose files were fetched. Raises Problem in words.
 
     The network is not used. One model is built at a time, while others may be fetched. `compute` is the torch dtype
-    that 4-bit layers compute in; None takes what is fast here.
+    that 4-bit layers compute in; None takes what is fast here. `decoded` says that a decode loop will compute with the
+    network: where that can leave weights in the 16 bits of their file (engine.layouts), they are left so.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -138,7 +139,7 @@ def build(model: Model, compute: Any = None) -> tuple[Any, Any]:
     if any(weight.is_meta for weight in network.parameters()):
         raise Problem(f"{model.name} was loaded without some of its weights. Start Diptych again and load it anew.")
     network.eval().requires_grad_(False)
-    if model.precision == "auto":
+    if model.precision == "auto" and not (decoded and kept_in_halves(network)):
         network = network.to(best_dtype(network))
     if torch.cuda.is_available() and model.precision not in QUANTIZED:  # bitsandbytes places its own
         network = network.to("cuda")
@@ -146,6 +147,11 @@ def build(model: Model, compute: Any = None) -> tuple[Any, Any]:
     if model.precision in QUANTIZED:
         let_go_of_file(network)
     return network, tokenizer
+
+
+def build_to_decode(model: Model) -> tuple[Any, Any]:
+    """`build` for a decode loop."""
+    return build(model, decoded=True)
 
 
 def precision_options(precision: str, compute: Any = None) -> dict[str, Any]:
@@ -194,6 +200,22 @@ def best_dtype(network: Any) -> Any:
 
     toy = sum(p.numel() for p in network.parameters()) < TOY_PARAMETERS
     return torch.float32 if toy or not fast_bf16() else torch.bfloat16
+
+
+def halves_here() -> bool:
+    """Whether decode loops on this machine compute in float32 with weights that stay in 16 bits."""
+    import torch
+
+    from engine.layouts import halved
+
+    return not torch.cuda.is_available() and halved(torch.bfloat16, torch.device("cpu"))
+
+
+def kept_in_halves(network: Any) -> bool:
+    """Whether a decode loop will do so with this network."""
+    from engine.lean import in_halves, suits
+
+    return halves_here() and suits(network) and in_halves(network)
 
 
 def keep_plain_four_bit(network: Any) -> None:

@@ -40,13 +40,22 @@ def stored_bytes(header: Header) -> float:
     return sum(BITS.get(each.kind, 16) / 8 * each.count for each in header.values()) / max(1, parameters(header))
 
 
-def needs(header: Header, compute_bytes: int) -> dict[str, int]:
-    """Bytes in memory for every precision; `compute_bytes` is 2 where bf16 is fast and 4 elsewhere."""
+def needs(header: Header, compute_bytes: int, halves: bool = False) -> dict[str, int]:
+    """Bytes in memory for every precision; `compute_bytes` is 2 where bf16 is fast and 4 elsewhere.
+
+    `halves` says that weights stay in 16 bits to be computed with in 32 (engine.layouts): a head that shares the
+    embedding's table then needs its own.
+    """
     linear = linear_layers(header)
     rows = sum(tensor.shape[0] for tensor in linear.values())
-    return sizes(
+    found = sizes(
         parameters(header), sum(each.count for each in linear.values()), compute_bytes, stored_bytes(header), rows
     )
+    if halves:
+        tied = not any(name.endswith("lm_head.weight") for name in header)
+        shared = sum(each.count for name, each in header.items() if tied and name.endswith("embed_tokens.weight"))
+        found["auto"] = found["bf16"] = found["bf16"] + 2 * shared
+    return found
 
 
 def sizes(total: int, linear: int, compute_bytes: int, stored: float = 2, rows: int = 0) -> dict[str, int]:
@@ -67,6 +76,16 @@ def compute_bytes() -> int:
     from engine.weights import fast_bf16
 
     return 2 if fast_bf16() else 4
+
+
+def halves(config: Mapping[str, Any], header: Header) -> bool:
+    """Whether this machine keeps the weights of these files in 16 bits and computes with them in 32."""
+    from engine.lean import FAMILIES
+    from engine.weights import halves_here
+
+    windowed = config.get("sliding_window") and config.get("use_sliding_window", True)
+    served = set(config.get("architectures") or ()) & set(FAMILIES) and not windowed
+    return bool(served and all(tensor.kind in ("BF16", "F16") for tensor in header.values()) and halves_here())
 
 
 def held(network: Any) -> int:

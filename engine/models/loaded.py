@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,7 @@ def unload(id: str | None) -> str:
         raise Problem("Choose a model that is in memory first.")
     pool().unload(found.key)
     gc.collect()
+    trim()
     return found.title
 
 
@@ -100,3 +102,9 @@ def process_bytes() -> int | None:
     import resource
 
     return pages * resource.getpagesize()
+
+
+def trim() -> None:
+    """Hand memory that was freed back to the system, where the C library (glibc) would keep it for later."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

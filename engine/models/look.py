@@ -11,7 +11,7 @@ from engine.amounts import amount
 from engine.errors import Problem
 from engine.models import checks
 from engine.models.adapter_look import adapter_report
-from engine.models.footprint import compute_bytes, linear_layers, needs, parameters
+from engine.models.footprint import compute_bytes, halves, linear_layers, needs, parameters
 from engine.models.headers import Header
 from engine.models.report import Facts, Finding, Report
 from engine.models.sources import Folder, Source, folder_named, read_object, wanted_files, weight_files
@@ -93,7 +93,7 @@ def model_report(source: Source, common: Mapping[str, Any], found: list[Finding]
         raise Problem(f"{source.name} holds safetensors, but no model.safetensors and no index of several parts.")
     header = source.header(files)
     facts = facts_of(config, header, source)
-    sizes = needs(header, compute_bytes())
+    sizes = needs(header, compute_bytes(), halves(config, header))
     if reranker:
         common, sizes = {**common, "kind": "reranker"}, {"fp32": sizes["fp32"]}
     wanted = wanted_files(source, files)

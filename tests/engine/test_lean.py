@@ -1,5 +1,6 @@
 """The lean forward pass against transformers' own, for every family that it serves, and its packed weights."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ import torch
 from engine.catalog import Model
 from engine.decode import DecodeLoop
 from engine.errors import Problem
-from engine.lean import FAMILIES, lean
+from engine.layouts import Blocks, Halves, alike, blocked, filled, halved
+from engine.lean import FAMILIES, in_halves, lean
 from engine.messages import Piece
 from engine.pool import Base
-from engine.products import Product, packs
+from engine.products import Packer, Product
 from engine.stacked import AdapterBatch
 from tests.engine.rows import LLAMA_LIKE, TOKENIZER, greedy, network, request, run, save_adapter, tokens
 
@@ -67,7 +69,7 @@ def test_the_networks_own_forward_still_gives_the_same_numbers(kind: str) -> Non
     assert model.get_memory_footprint() == size
     assert (
         model.model.layers[0].self_attn.k_proj.weight.untyped_storage().data_ptr()
-        == made_lean.blocks[0].qkv.weight.untyped_storage().data_ptr()
+        == made_lean.blocks[0].qkv.layout.weight.untyped_storage().data_ptr()
     ), "the weights must be shared, not copied"
 
 
@@ -94,40 +96,79 @@ def test_other_networks_keep_transformers_own_forward() -> None:
     assert lean(network("Llama"), None) is None
 
 
-NO_BF16 = pytest.mark.skipif(not packs(torch.bfloat16, torch.device("cpu")), reason="no bf16 in oneDNN here")
-PACKED = [pytest.param(torch.bfloat16, marks=NO_BF16), torch.float32]
+CPU = torch.device("cpu")
+NO_BF16 = pytest.mark.skipif(not blocked(torch.bfloat16, CPU), reason="no bf16 in oneDNN here")
+NO_HALVES = pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="this torch has no FBGEMM"
+)
+LAYOUTS = [
+    pytest.param(Blocks, torch.bfloat16, torch.bfloat16, marks=NO_BF16),
+    pytest.param(Blocks, torch.float32, torch.float32),
+    pytest.param(Halves, torch.bfloat16, torch.float32, marks=NO_HALVES),
+    pytest.param(Halves, torch.float16, torch.float32, marks=NO_HALVES),
+]
 
 
-@pytest.mark.parametrize("dtype", PACKED)
+def linear(columns: int, size: int, bias: bool, dtype: torch.dtype) -> torch.nn.Linear:
+    """A layer whose weights are numbers of that precision."""
+    return torch.nn.Linear(columns, size, bias=bias, dtype=dtype).requires_grad_(False)
+
+
+@pytest.mark.parametrize(("layout", "dtype", "compute"), LAYOUTS)
 @pytest.mark.parametrize("bias", [False, True])
-def test_packed_products_equal_plain_ones(bias: bool, dtype: torch.dtype) -> None:
-    layers = [torch.nn.Linear(48, size, bias=bias, dtype=dtype).requires_grad_(False) for size in (40, 8, 24)]
-    near = {"atol": 0.03, "rtol": 0.02} if dtype == torch.bfloat16 else {"atol": 1e-5}
-    product = Product(layers)
-    plain = [layer.weight.clone() for layer in layers]
-    for rows in (1, 8, 70):
-        x = torch.randn(rows, 48, dtype=dtype)
-        other = torch.randn(rows, 72, dtype=dtype)
-        plainly = (product(x), product.silu(x), product.plus(x, other), product.times(x, other))
-        product.pack()
-        assert all(layer.weight.numel() == 0 for layer in layers)
+def test_packed_products_equal_plain_ones(layout: Packer, dtype: torch.dtype, compute: torch.dtype, bias: bool) -> None:
+    narrow = [linear(48, size, bias, dtype) for size in (40, 8, 24)]
+    product, reference = Product(narrow), Product([copy.deepcopy(layer).to(compute) for layer in narrow])
+    near = {"atol": 0.03, "rtol": 0.02} if compute == torch.bfloat16 else {"atol": 1e-5}
+    for rows in (1, 2, 3, 7, 8, 70):
+        x, other = torch.randn(rows, 48, dtype=compute), torch.randn(rows, 72, dtype=compute)
+        plainly = (reference(x), reference.silu(x), reference.plus(x, other), reference.times(x, other))
+        product.pack(layout)
+        assert product.packed
+        assert not any(layer.weight.numel() for layer in narrow)
         packed = (product(x), product.silu(x), product.plus(x, other), product.times(x, other))
         for one, two in zip(packed, plainly, strict=True):
+            assert one.dtype == compute
             assert torch.allclose(one.float(), two.float(), **near)
         product.unpack()
-        assert all(torch.equal(layer.weight, weight) for layer, weight in zip(layers, plain, strict=True))
+        for layer, plain in zip(narrow, reference.layers, strict=True):
+            assert layer.weight.dtype == compute
+            assert torch.allclose(layer.weight, plain.weight, rtol=0, atol=2**-25 if layout is Halves else 0)
 
 
-@pytest.mark.parametrize("dtype", PACKED)
+@pytest.mark.parametrize(("layout", "dtype", "compute"), LAYOUTS)
 @pytest.mark.parametrize("size", [128, 300])
-def test_rows_of_a_packed_table_are_those_of_the_plain_one(size: int, dtype: torch.dtype) -> None:
-    table = torch.nn.Linear(64, size, bias=False, dtype=dtype).requires_grad_(False)
-    product, weight = Product([table]), table.weight.clone()
-    product.pack()
-    if product.blocks is not None:  # another oneDNN may order them otherwise; then the table stays plain
-        assert torch.equal(product.rows(torch.arange(size)), weight)
-    product.unpack()
-    assert torch.equal(product.rows(torch.arange(size)), weight)
+def test_rows_of_a_packed_table_are_those_of_the_plain_one(
+    size: int, layout: Packer, dtype: torch.dtype, compute: torch.dtype
+) -> None:
+    table = linear(64, size, False, dtype)
+    product, weight = Product([table]), table.weight.detach().clone().to(compute)
+    product.pack(layout, looked_up=True)
+    assert product.packed or layout is Blocks  # another oneDNN may order them otherwise; then the table stays plain
+    for _ in range(2):
+        assert torch.allclose(product.rows(torch.arange(size)).to(compute), weight, rtol=0, atol=2**-25)
+        product.unpack()
+
+
+@NO_HALVES
+def test_rows_of_half_precision_products_are_the_same_among_any_number_of_others() -> None:
+    product = Product([linear(320, 96, False, torch.bfloat16)])
+    product.pack(Halves)
+    x = torch.randn(200, 320)
+    expected = torch.cat([product(one[None]) for one in x])
+    for rows in (*range(1, 70), 100, 127, 128, 200):
+        assert torch.equal(product(x[:rows]), expected[:rows]), f"{rows} rows"
+    assert all(alike(filled(rows), rows) for rows in range(1, 150))
+
+
+@NO_HALVES
+def test_a_half_precision_table_takes_two_bytes_a_weight() -> None:
+    head = Product([linear(64, 256, False, torch.bfloat16)])
+    head.pack(Halves)
+    assert head.nbytes == 2 * 64 * 256
+    head.unpack()
+    head.pack(Halves, looked_up=True)
+    assert head.nbytes == 4 * 64 * 256, "rows are looked up in a table beside the packed one"
 
 
 @NO_BF16
@@ -151,10 +192,10 @@ def test_a_packed_network_in_float32_draws_the_plain_networks_tokens(
     asked = [request(PROMPTS[i % len(PROMPTS)], max_tokens=12) for i in range(5)]
     drawn = []
     for packing in (False, True):
-        monkeypatch.setattr("engine.lean.packs", lambda dtype, device, packing=packing: packing)
+        monkeypatch.setattr("engine.lean.blocked", lambda dtype, device, packing=packing: packing)
         monkeypatch.setattr("engine.lean.CACHED", 0)
         loop = DecodeLoop(model, TOKENIZER, 512)
-        assert (loop.lean.blocks[0].o.packed is not None) == packing
+        assert loop.lean.blocks[0].o.packed == packing
         drawn.append([tokens(events) for events in run(loop, asked)])
         loop.close()
         loop.give_back_weights()
@@ -184,21 +225,14 @@ def test_a_packed_base_decodes_on_after_an_adapter_that_did_not_fit(tmp_path: An
     base.loop.stop_tokens = frozenset()
     before = tokens(run(base.loop, [request(PROMPTS[1], max_tokens=5)])[0])
     misfit(base, tmp_path)
-    assert all(product.packed is not None for product in base.loop.lean.blocks[0].products())
+    assert all(product.packed for product in base.loop.lean.blocks[0].products())
     assert tokens(run(base.loop, [request(PROMPTS[1], max_tokens=5)])[0]) == before
     base.close()
 
 
 def test_weights_are_packed_again_when_an_adapter_did_not_fit(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pack(product: Product) -> None:
-        """As where oneDNN has bf16, in the plain order."""
-        product.packed, product.weight = product.weight, product.weight.new_empty(0)
-        for layer in product.layers:
-            layer.weight.data = layer.weight.new_empty(0)
-
-    monkeypatch.setattr("engine.lean.packs", lambda dtype, device: True)
+    monkeypatch.setattr("engine.lean.blocked", lambda dtype, device: True)
     monkeypatch.setattr("engine.lean.CACHED", 0)
-    monkeypatch.setattr(Product, "pack", pack)
     base = Base(network("Llama", tie_word_embeddings=False), TOKENIZER)
     layers = [layer for product in base.loop.lean.packable for layer in product.layers]
     misfit(base, tmp_path)
@@ -208,6 +242,76 @@ def test_weights_are_packed_again_when_an_adapter_did_not_fit(tmp_path: Any, mon
     misfit(base, tmp_path)
     assert all(layer.weight.numel() for layer in layers), "another adapter uses the weights in their plain layout"
     base.close()
+
+
+@pytest.fixture
+def halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor without bf16."""
+    monkeypatch.setattr("engine.lean.halved", lambda dtype, device: dtype in (torch.bfloat16, torch.float16))
+
+
+@NO_HALVES
+@pytest.mark.usefixtures("halves")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_in_16_bits_answer_as_in_32(kind: str, dtype: torch.dtype, tmp_path: Any) -> None:
+    model = made(kind).to(dtype)
+    in_32 = copy.deepcopy(model).float()
+    expected = [greedy(in_32, prompt, 20) for prompt in PROMPTS]
+    tuned = greedy(save_adapter(in_32, tmp_path / "all", r=4, target_modules="all-linear"), PROMPTS[0], 20)
+    base = Base(model, TOKENIZER)
+    base.loop.stop_tokens = frozenset()
+    assert base.loop.lean.halves
+    adapter = base.place(Model(name="all", base="b", adapter=tmp_path / "all"))[1]
+    asked = [request(prompt, max_tokens=20) for prompt in PROMPTS] + [request(PROMPTS[0], adapter, max_tokens=20)]
+    assert [tokens(events) for events in run(base.loop, asked)] == [*expected, tuned]
+    base.close()
+
+
+@NO_HALVES
+@pytest.mark.usefixtures("halves")
+@pytest.mark.parametrize("tied", [False, True])
+def test_weights_in_16_bits_are_given_back_in_32_and_weighed_as_they_are(tied: bool, tmp_path: Any) -> None:
+    model = made("Llama", tie_word_embeddings=tied).to(torch.bfloat16)
+    in_32 = copy.deepcopy(model).float()
+    count = sum(weight.numel() for weight in model.parameters())
+    table = model.lm_head.weight.numel()
+    base = Base(model, TOKENIZER)
+    base.loop.stop_tokens = frozenset()
+    assert 2 * count <= base.bytes <= 2.1 * count + (2 * table if tied else 0)
+    before = tokens(run(base.loop, [request(PROMPTS[1], max_tokens=9)])[0])
+    misfit(base, tmp_path)
+    assert all(product.packed for product in base.loop.lean.packable)
+    assert tokens(run(base.loop, [request(PROMPTS[1], max_tokens=9)])[0]) == before
+    save_adapter(in_32, tmp_path / "dora", r=4, target_modules=["q_proj", "v_proj"], use_dora=True)
+    loop, _ = base.place(Model(name="dora", base="b", adapter=tmp_path / "dora"))
+    loop.stop_tokens = frozenset()
+    assert len(tokens(run(loop, [request(PROMPTS[1], max_tokens=3)])[0])) == 3
+    base.loop.adapters.use([None])
+    plain = copy.deepcopy(in_32)
+    assert torch.allclose(whole(model, PROMPTS[1]), whole(plain, PROMPTS[1]), atol=1e-4)
+    assert tokens(run(base.loop, [request(PROMPTS[1], max_tokens=9)])[0]) == before
+    assert base.bytes >= 4 * count
+    base.close()
+
+
+@NO_HALVES
+@pytest.mark.usefixtures("halves")
+def test_weights_too_large_for_half_precision_stay_as_they_are() -> None:
+    model = made("Llama").to(torch.bfloat16)
+    assert in_halves(model)
+    model.model.layers[1].mlp.up_proj.weight.data[0, 0] = 1e6
+    assert not in_halves(model)
+    assert DecodeLoop(model, TOKENIZER, 512).dtype == torch.bfloat16
+
+
+def test_only_a_processor_without_bf16_keeps_weights_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fast in (False, True):
+        monkeypatch.setattr("engine.weights.fast_bf16", lambda fast=fast: fast)
+        known = "fbgemm" in torch.backends.quantized.supported_engines
+        assert halved(torch.bfloat16, CPU) == (known and not fast)
+        assert not halved(torch.float32, CPU)
+        assert not halved(torch.bfloat16, torch.device("cuda"))
 
 
 def misfit(base: Base, folder: Any) -> None:

@@ -17,7 +17,7 @@ from engine.local import LocalResponder
 from engine.messages import End, Message, Sampling
 from engine.models.footprint import held
 from engine.pool import Pool, Stopped, weights_bytes
-from engine.weights import fetch, load
+from engine.weights import fetch, halves_here, load
 from tests.engine.models.shelf import at_hub
 from tests.engine.rows import save_adapter
 from tests.scripted_hub import Hub, Repo
@@ -285,10 +285,16 @@ def test_what_is_reckoned_of_files_is_what_they_take(
         monkeypatch.setattr(f"{place}.TOY_PARAMETERS", 1000)
     monkeypatch.setattr("engine.weights.fast_bf16", lambda: native)
     model = Model(name="half", base=str(folder), precision=precision)
-    network = load(model)[0]
-    assert weights_bytes(model, folder) == pytest.approx(held(network), rel=0.02)
+    network = load(model)[0]  # as for training
     if precision == "auto":
         assert network.dtype == (torch.bfloat16 if native else torch.float32)
+    taken, pool = held(network), Pool(10**9)
+    if halves_here() and precision in ("auto", "bf16"):
+        with pool.hold(model) as base:
+            assert (base.loop.dtype, base.network.dtype) == (torch.float32, torch.bfloat16)
+            taken = base.bytes
+    pool.close()
+    assert weights_bytes(model, folder) == pytest.approx(taken, rel=0.02)
 
 
 def test_a_hub_id_makes_room_and_is_refused_by_the_size_of_its_files(
