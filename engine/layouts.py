@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from engine.memory import in_halves
+
 PACKED_FOR = 8  # rows that oneDNN's layout is chosen for; it serves other numbers too
 BLOCK = 64  # rows of the matrix that oneDNN lays side by side
 LARGEST = torch.finfo(torch.float16).max  # of a weight in FBGEMM's layout, IEEE half precision
@@ -168,7 +170,7 @@ class Halves(Apart):
     @property
     def nbytes(self) -> int:
         """See Layout."""
-        return 2 * self.shape.numel() + (0 if self.table is None else self.table.nbytes)
+        return in_halves(*self.shape) + (0 if self.table is None else self.table.nbytes)
 
 
 def in_blocks(packed: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:

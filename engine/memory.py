@@ -22,6 +22,7 @@ OPTIMIZER_BYTES: dict[str, float] = {
 TILE_TOKENS, TILE_WORDS = 4096, 32768  # of trl's loss (trl/kernels/chunked_logprob.py)
 HOLES = 0.5  # of the activations: what the allocator of a processor's memory leaves unused between them
 WORKSPACE = 40e6  # bytes that the libraries of a processor keep for themselves once a model has answered or learned
+IN_HALVES = 512  # FBGEMM fills up the columns of each matrix in 16 bits to a multiple of so many
 SHARED = 0.6  # of what an adapter's layers read, where those that read the same share it
 WHY = {
     "textbook": "Training in 16 bits costs 16 bytes for each trained weight: 2 for itself, 2 for its gradient, 12 for "
@@ -111,22 +112,33 @@ def held(shape: Shape, method: str, weight_bytes: int) -> list[Part]:
     return [Part("weights", weights), Part("quantization constants", shape.linear * DOUBLE_CONSTANTS / 8)]
 
 
+def in_halves(rows: int, columns: int) -> int:
+    """Bytes of a matrix in FBGEMM's layout of 16 bits (engine.layouts)."""
+    return 2 * rows * -(-columns // IN_HALVES) * IN_HALVES
+
+
+def held_in_halves(shape: Shape) -> list[Part]:
+    """The same of a base whose weights stay in 16 bits to be computed with in 32."""
+    down = shape.layers * in_halves(shape.hidden, shape.inner)
+    others = in_halves((shape.linear - shape.layers * shape.hidden * shape.inner) // shape.hidden, shape.hidden)
+    table = 2 * shape.vocabulary * shape.hidden  # to look tokens up in, beside the head's matrix
+    return [Part("weights", down + others + in_halves(shape.vocabulary, shape.hidden) + table)]
+
+
 def asked(shape: Shape, method: str, recipe: Recipe, weight_bytes: int, cuda: bool, halves: bool) -> list[Part]:
     """What answering takes: the base, keys and values, and the widest vectors of the prompt's pass.
 
     On a processor in bf16 linear layers are laid out anew for speed while the file stays mapped; a cache that grows is
-    copied, so it counts twice. In halves a head that shares the embedding's weights needs its own.
+    copied, so it counts twice.
     """
     rows, tokens = recipe.batch, recipe.batch * recipe.max_length
     laid_out = 2 * shape.linear if weight_bytes == 2 and method != "qlora" and not cuda else 0
     cache = 2 * 2 * shape.layers * shape.key_value * tokens * (weight_bytes if cuda else 4)  # see engine.cache
     pass_ = tokens * weight_bytes * (3 * shape.inner + 4 * shape.hidden) + rows * 4 * shape.vocabulary
     unpacked = shape.largest * weight_bytes if method == "qlora" else 0
-    table = shape.vocabulary * shape.hidden
-    tied = shape.parameters - shape.linear < 2 * table
     return [
-        *held(shape, method, 2 if halves else weight_bytes),
-        Part("laid out for speed", 2 * table if halves and tied else laid_out),
+        *(held_in_halves(shape) if halves else held(shape, method, weight_bytes)),
+        Part("laid out for speed", laid_out),
         Part("cache", cache),
         Part("room to compute", pass_ + unpacked + (0 if cuda else WORKSPACE)),
     ]

@@ -237,7 +237,7 @@ def weights_bytes(model: Model, folder: Path) -> int:
     """Bytes that a base will take in memory, reckoned from the heads of its files and what this machine computes in."""
     source = Folder(folder)
     header, config = source.header(weight_files(source)), read_object(source, "config.json")
-    return needs(header, compute_bytes(), halves(config, header)).get(model.precision, 0)
+    return needs(header, compute_bytes(), halves(config)).get(model.precision, 0)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.memory import CONSTANTS, DOUBLE_CONSTANTS
+from engine.memory import CONSTANTS, DOUBLE_CONSTANTS, in_halves
 from engine.models.headers import Header
 
 PRECISIONS = {
@@ -43,8 +43,7 @@ def stored_bytes(header: Header) -> float:
 def needs(header: Header, compute_bytes: int, halves: bool = False) -> dict[str, int]:
     """Bytes in memory for every precision; `compute_bytes` is 2 where bf16 is fast and 4 elsewhere.
 
-    `halves` says that weights stay in 16 bits to be computed with in 32 (engine.layouts): a head that shares the
-    embedding's table then needs its own.
+    `halves` says that weights stay in 16 bits to be computed with in 32 (engine.layouts).
     """
     linear = linear_layers(header)
     rows = sum(tensor.shape[0] for tensor in linear.values())
@@ -52,10 +51,19 @@ def needs(header: Header, compute_bytes: int, halves: bool = False) -> dict[str,
         parameters(header), sum(each.count for each in linear.values()), compute_bytes, stored_bytes(header), rows
     )
     if halves:
-        tied = not any(name.endswith("lm_head.weight") for name in header)
-        shared = sum(each.count for name, each in header.items() if tied and name.endswith("embed_tokens.weight"))
-        found["auto"] = found["bf16"] = found["bf16"] + 2 * shared
+        found["bf16"] = size_in_halves(header)
+        if all(tensor.kind in ("BF16", "F16") for tensor in header.values()):
+            found["auto"] = found["bf16"]
     return found
+
+
+def size_in_halves(header: Header) -> int:
+    """Bytes of weights that stay in 16 bits: matrices as they are laid out, a table of tokens, the rest in 32 bits."""
+    table = next((each for name, each in header.items() if name.endswith("embed_tokens.weight")), None)
+    head = next((each for name, each in header.items() if name.endswith("lm_head.weight")), table)
+    matrices = [*linear_layers(header).values(), *([head] if head else [])]
+    narrow = sum(in_halves(*each.shape) for each in matrices) + (2 * table.count if table else 0)
+    return narrow + 4 * sum(each.count for each in header.values() if len(each.shape) == 1)
 
 
 def sizes(total: int, linear: int, compute_bytes: int, stored: float = 2, rows: int = 0) -> dict[str, int]:
@@ -78,14 +86,13 @@ def compute_bytes() -> int:
     return 2 if fast_bf16() else 4
 
 
-def halves(config: Mapping[str, Any], header: Header) -> bool:
-    """Whether this machine keeps the weights of these files in 16 bits and computes with them in 32."""
+def halves(config: Mapping[str, Any]) -> bool:
+    """Whether this machine leaves such a model's weights in 16 bits, if they come so, and computes with them in 32."""
     from engine.lean import FAMILIES
     from engine.weights import halves_here
 
     windowed = config.get("sliding_window") and config.get("use_sliding_window", True)
-    served = set(config.get("architectures") or ()) & set(FAMILIES) and not windowed
-    return bool(served and all(tensor.kind in ("BF16", "F16") for tensor in header.values()) and halves_here())
+    return bool(set(config.get("architectures") or ()) & set(FAMILIES) and not windowed and halves_here())
 
 
 def held(network: Any) -> int:

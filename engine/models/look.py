@@ -93,7 +93,7 @@ def model_report(source: Source, common: Mapping[str, Any], found: list[Finding]
         raise Problem(f"{source.name} holds safetensors, but no model.safetensors and no index of several parts.")
     header = source.header(files)
     facts = facts_of(config, header, source)
-    sizes = needs(header, compute_bytes(), halves(config, header))
+    sizes = needs(header, compute_bytes(), halves(config))
     if reranker:
         common, sizes = {**common, "kind": "reranker"}, {"fp32": sizes["fp32"]}
     wanted = wanted_files(source, files)

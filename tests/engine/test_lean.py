@@ -12,6 +12,7 @@ from engine.errors import Problem
 from engine.layouts import Blocks, Halves, alike, blocked, filled, halved
 from engine.lean import FAMILIES, in_halves, lean
 from engine.messages import Piece
+from engine.models.loaded import process_bytes, trim
 from engine.pool import Base
 from engine.products import Packer, Product
 from engine.stacked import AdapterBatch
@@ -162,13 +163,24 @@ def test_rows_of_half_precision_products_are_the_same_among_any_number_of_others
 
 
 @NO_HALVES
-def test_a_half_precision_table_takes_two_bytes_a_weight() -> None:
-    head = Product([linear(64, 256, False, torch.bfloat16)])
+def test_half_precision_takes_two_bytes_a_weight_in_columns_of_512() -> None:
+    head = Product([linear(600, 25_000, False, torch.bfloat16)])
+    given, before = head.layout.plain(), resident()
     head.pack(Halves)
-    assert head.nbytes == 2 * 64 * 256
+    assert head.nbytes == 2 * 1024 * 25_000
+    assert resident() - before == pytest.approx(head.nbytes, rel=0.1)
+    del given
     head.unpack()
     head.pack(Halves, looked_up=True)
-    assert head.nbytes == 4 * 64 * 256, "rows are looked up in a table beside the packed one"
+    assert head.nbytes == 2 * (1024 + 600) * 25_000, "rows are looked up in a table beside the packed one"
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    trim()
+    found = process_bytes()
+    assert found is not None
+    return found
 
 
 @NO_BF16
@@ -274,11 +286,11 @@ def test_weights_in_16_bits_answer_as_in_32(kind: str, dtype: torch.dtype, tmp_p
 def test_weights_in_16_bits_are_given_back_in_32_and_weighed_as_they_are(tied: bool, tmp_path: Any) -> None:
     model = made("Llama", tie_word_embeddings=tied).to(torch.bfloat16)
     in_32 = copy.deepcopy(model).float()
-    count = sum(weight.numel() for weight in model.parameters())
-    table = model.lm_head.weight.numel()
+    count, widened = (sum(w.numel() for w in model.parameters() if w.dim() in dims) for dims in ((1, 2), (1,)))
     base = Base(model, TOKENIZER)
     base.loop.stop_tokens = frozenset()
-    assert 2 * count <= base.bytes <= 2.1 * count + (2 * table if tied else 0)
+    kept = 0 if tied else model.get_input_embeddings().weight.nbytes
+    assert base.bytes == pytest.approx(base.loop.packed_bytes + kept + 4 * widened, rel=0.001)
     before = tokens(run(base.loop, [request(PROMPTS[1], max_tokens=9)])[0])
     misfit(base, tmp_path)
     assert all(product.packed for product in base.loop.lean.packable)
