@@ -1,0 +1,68 @@
+"""One decoding step's attention: the numbers of PyTorch's own, and those of a row whatever stands beside it."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from engine.cache import RowCache
+from engine.passes import StepAttention
+from engine.threads import on_threads
+
+SIZE, SCALE = 32, 0.2
+
+
+def made(lengths: list[int], groups: int) -> RowCache:
+    """A cache of one layer in which rows of those lengths have just joined; each row's numbers are its own."""
+    cache = RowCache(torch.float32)
+    for i, length in enumerate(lengths):
+        noise = torch.Generator().manual_seed(i)
+        keys, values = (torch.randn(groups, length, SIZE, generator=noise) for _ in range(2))
+        cache.take([[(keys, values)]])
+    return cache
+
+
+def attended(lengths: list[int], groups: int, heads: int) -> torch.Tensor:
+    """What each row's next query attends to [rows, heads x SIZE]; through the product's own way."""
+    cache = made(lengths, groups)
+    query, key, value = new(len(lengths), groups, heads)
+    mask = cache.open()
+    bias = torch.zeros(mask.shape).masked_fill_(mask == 0, float("-inf")) if cache.padded() else None
+    return StepAttention(cache, bias, SCALE, torch.float32)(0, query, key, value)
+
+
+def new(rows: int, groups: int, heads: int) -> tuple[Any, Any, Any]:
+    """Query, key and value of each row's new token."""
+    found = []
+    for i in range(rows):
+        noise = torch.Generator().manual_seed(1000 + i)
+        found.append([torch.randn(count, SIZE, generator=noise) for count in (heads, groups, groups)])
+    query, key, value = (torch.stack(parts) for parts in zip(*found, strict=True))
+    return query, key, value
+
+
+@pytest.mark.parametrize(("groups", "heads"), [(1, 1), (3, 9), (2, 14), (4, 4)])
+@pytest.mark.parametrize("lengths", [[7], [5, 5, 5], [40, 1, 17]])
+def test_a_step_attends_as_pytorch_does_to_each_rows_own_tokens(lengths: list[int], groups: int, heads: int) -> None:
+    found = attended(lengths, groups, heads)
+    cache, (query, key, value) = made(lengths, groups), new(len(lengths), groups, heads)
+    for i in range(len(lengths)):
+        (keys, values), *_ = cache.row(i)
+        keys, values = torch.cat([keys, key[i][:, None]], 1), torch.cat([values, value[i][:, None]], 1)
+        expected = torch.nn.functional.scaled_dot_product_attention(
+            query[i][None, :, None], keys[None], values[None], scale=SCALE, enable_gqa=True
+        )
+        assert torch.allclose(found[i], expected.flatten(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("groups", "heads"), [(3, 9), (2, 14), (8, 8)])
+def test_a_row_attends_to_the_last_bit_alike_among_others_and_on_any_number_of_threads(groups: int, heads: int) -> None:
+    longest = 100  # the first row's, so that the number of columns is the same
+    with on_threads(1):
+        expected = attended([longest] * 9, groups, heads)
+    for threads in (1, 2):
+        for rows in (1, 2, 5, 9):
+            with on_threads(threads):
+                assert torch.equal(attended([longest] * rows, groups, heads), expected[:rows])
+        with on_threads(threads):
+            assert torch.equal(attended([longest, 60, 3], groups, heads)[0], expected[0])
