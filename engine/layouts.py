@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from engine import fused
 from engine.memory import in_halves
 
 PACKED_FOR = 8  # rows that oneDNN's layout is chosen for; it serves other numbers too
@@ -152,12 +153,7 @@ class Halves(Apart):
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See Layout."""
-        count = len(x)
-        more = filled(count) - count
-        if not more:
-            return FBGEMM.linear_dynamic_fp16(x, self.packed)
-        x = x.expand(1 + more, -1) if count == 1 else nn.functional.pad(x, (0, 0, 0, more))
-        return FBGEMM.linear_dynamic_fp16(x, self.packed)[:count]
+        return fused.product(x, self.packed, fill(len(x)))
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor | None:
         """See Layout."""
@@ -190,13 +186,13 @@ def in_blocks(packed: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None
 
 
 @functools.cache
-def filled(count: int) -> int:
-    """To how many rows to fill up FBGEMM's products of `count` rows, so that none depends on how many there are.
+def fill(count: int) -> int:
+    """By how many rows to fill up FBGEMM's products of `count` rows, so that none depends on how many there are.
 
     It sums a single row, and what is left over of many, in another order than the rest. Which numbers those are
     differs between processors, so it is tried.
     """
-    return next((n for n in range(count, count + GRANULE) if alike(n, count)), count)
+    return next((more for more in range(GRANULE) if alike(count + more, count)), 0)
 
 
 def alike(rows: int, count: int) -> bool:

@@ -8,7 +8,6 @@ one decoding step over the shared cache, or pieces of prompts (engine.reading).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.layouts import LARGEST, Blocks, Halves, blocked, halved
+from engine import fused
+from engine.layouts import LARGEST, Blocks, Halves, blocked, fill, halved
 from engine.products import Packer, Product
 from engine.settings import settings
 from engine.stacked import AdapterBatch
@@ -30,8 +30,7 @@ LAYERS = {  # product -> the linear layers in it
     "up": ("mlp.up_proj",),
     "down": ("mlp.down_proj",),
 }
-# (layer, query [tokens, heads, size], key and value [tokens, groups, size]) -> [tokens, heads x size]
-Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Rotary = tuple[torch.Tensor, torch.Tensor]  # cosines and signed sines [tokens, 1, head size], float32
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,44 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class Heads:
+    """How queries, keys and values lie side by side in a layer: heads of queries, groups of keys, numbers of each."""
+
+    count: int
+    groups: int
+    size: int
+    query_norm: Norm | None
+    key_norm: Norm | None
+
+
+class Attention:
+    """How tokens attend in one pass."""
+
+    def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Query [tokens, heads, size], key and value [tokens, groups, size], turned -> [tokens, heads x size]."""
+        raise NotImplementedError
+
+    def joined(self, layer: int, qkv: torch.Tensor, heads: Heads, table: Rotary) -> torch.Tensor:
+        """The same from `qkv` [tokens, all heads x size], before rotation."""
+        parts = qkv.view(len(qkv), -1, heads.size).float()
+        query, key, value = parts.split([heads.count, heads.groups, heads.groups], dim=1)
+        if heads.query_norm and heads.key_norm:
+            query, key = heads.query_norm(query), heads.key_norm(key)
+            turned = fused.turn(torch.cat([query, key], dim=1), *table)
+        else:
+            turned = fused.turn(parts[:, : heads.count + heads.groups], *table)
+        query, key = turned.split([heads.count, heads.groups], dim=1)
+        return self(layer, query, key, value)
+
+
+@dataclass(frozen=True)
 class Block:
     """One layer. `names` are the full names of the linear layers in each product."""
 
     names: dict[str, tuple[str, ...]]
     before: Norm
     qkv: Product
-    query_norm: Norm | None
-    key_norm: Norm | None
+    heads: Heads
     o: Product
     after: Norm
     gate: Product
@@ -66,6 +95,23 @@ class Block:
         """All products of this layer."""
         return self.qkv, self.o, self.gate, self.up, self.down
 
+    def read(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The norm of `x` [tokens, hidden], and its queries, keys and values."""
+        norm, layout = self.before, self.qkv.layout
+        if isinstance(layout, Halves):
+            return fused.read(x, norm.weight, norm.epsilon, layout.packed, fill(len(x)))
+        h = norm(x)
+        return h, self.qkv(h)
+
+    def feed_forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x plus its feed-forward part, where no adapter takes part in it and the gate is SiLU's."""
+        norm, layouts = self.after, (self.gate.layout, self.up.layout, self.down.layout)
+        packed = [layout.packed for layout in layouts if isinstance(layout, Halves)]
+        if len(packed) == len(layouts):
+            return fused.feed_forward(x, norm.weight, norm.epsilon, *packed, fill(len(x)))
+        h = norm(x)
+        return self.down.plus(self.up.times(h, self.gate.silu(h)), x)
+
 
 class LeanForward:
     """Logits of a transformers network of one of FAMILIES, whose weights it shares."""
@@ -75,12 +121,12 @@ class LeanForward:
         config, inner = network.config, network.model
         attention = inner.layers[0].self_attn
         self.size, self.scale = attention.head_dim, attention.scaling
-        self.heads, self.groups = config.num_attention_heads, config.num_key_value_heads
+        self.groups = config.num_key_value_heads
         self.device, self.halves = network.device, in_halves(network)
         self.dtype = torch.float32 if self.halves else network.dtype  # that is computed in
         if self.halves:
             keep_apart(network)
-        self.blocks = [block(f"model.layers.{i}", layer) for i, layer in enumerate(inner.layers)]
+        self.blocks = [block(f"model.layers.{i}", layer, config) for i, layer in enumerate(inner.layers)]
         self.norm, self.rotary = norm(inner.norm), inner.rotary_emb
         self.embedding, self.tied = inner.embed_tokens, network.lm_head.weight is inner.embed_tokens.weight
         self.head = Product([network.lm_head])
@@ -114,7 +160,9 @@ class LeanForward:
         """Bytes of the weights that the network's own modules do not hold now."""
         return sum(product.nbytes for product in self.packable if product.packed)
 
-    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend, last: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, ids: torch.Tensor, positions: torch.Tensor, attend: Attention, last: torch.Tensor
+    ) -> torch.Tensor:
         """Logits [len(last), vocabulary], float32, of the tokens at the places `last` of `ids` [tokens]."""
         x = self.head.rows(ids) if self.tied else nn.functional.embedding(ids, self.embedding.weight)
         x = x.to(self.dtype)
@@ -129,38 +177,29 @@ class LeanForward:
             x = self._feed_forward(one, x)
         return self.head(self.norm(x)).float()
 
-    def _rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _rotary(self, positions: torch.Tensor) -> Rotary:
         """Cosines and signed sines [tokens, 1, head size], float32."""
         like = torch.empty(0, dtype=torch.float32, device=self.device)
         cos, sin = (table[0, :, None] for table in self.rotary(like, position_ids=positions[None]))
         sin[..., : self.size // 2].neg_()
         return cos, sin
 
-    def _attention(
-        self, i: int, one: Block, x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor], attend: Attend
-    ) -> torch.Tensor:
+    def _attention(self, i: int, one: Block, x: torch.Tensor, table: Rotary, attend: Attention) -> torch.Tensor:
         """x plus its attention."""
-        h = one.before(x)
-        qkv = one.qkv(h)
+        h, qkv = one.read(x)
         self.adapters.add(one.names["qkv"], h, qkv)
-        heads = qkv.view(len(x), -1, self.size).float()
-        query, key, value = heads.split([self.heads, self.groups, self.groups], dim=1)
-        if one.query_norm and one.key_norm:
-            query, key = one.query_norm(query), one.key_norm(key)
-            turned = turn(torch.cat([query, key], dim=1), *table)
-        else:
-            turned = turn(heads[:, : self.heads + self.groups], *table)
-        query, key = turned.split([self.heads, self.groups], dim=1)
-        attended = attend(i, query, key, value).to(self.dtype)
+        attended = attend.joined(i, qkv, one.heads, table).to(self.dtype)
         out = one.o.plus(attended, x)
         self.adapters.add(one.names["o"], attended, out)
         return out
 
     def _feed_forward(self, one: Block, x: torch.Tensor) -> torch.Tensor:
         """x plus its feed-forward part."""
+        names, touched = one.names, self.adapters.touches
+        if one.silu and not any(touched(names[product]) for product in ("gate", "up", "down")):
+            return one.feed_forward(x)
         h = one.after(x)
-        names = one.names
-        if one.silu and not (self.adapters.touches(names["gate"]) or self.adapters.touches(names["up"])):
+        if one.silu and not (touched(names["gate"]) or touched(names["up"])):
             inner = one.up.times(h, one.gate.silu(h))
         else:
             gate, up = one.gate(h), one.up(h)
@@ -172,24 +211,20 @@ class LeanForward:
         return out
 
 
-def turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary position embedding of `x` [tokens, heads, size]; `sin` is negative in its first half."""
-    half = x.shape[-1] // 2
-    turned = x * cos
-    turned[..., :half].addcmul_(x[..., half:], sin[..., :half])
-    turned[..., half:].addcmul_(x[..., :half], sin[..., half:])
-    return turned
-
-
-def block(name: str, layer: Any) -> Block:
+def block(name: str, layer: Any, config: Any) -> Block:
     """A transformers decoder layer as a Block."""
     attention, mlp = layer.self_attn, layer.mlp
     return Block(
         names={product: tuple(f"{name}.{part}" for part in parts) for product, parts in LAYERS.items()},
         before=norm(layer.input_layernorm),
         qkv=Product([attention.q_proj, attention.k_proj, attention.v_proj]),
-        query_norm=norm(attention.q_norm, torch.float32) if hasattr(attention, "q_norm") else None,
-        key_norm=norm(attention.k_norm, torch.float32) if hasattr(attention, "k_norm") else None,
+        heads=Heads(
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            attention.head_dim,
+            norm(attention.q_norm, torch.float32) if hasattr(attention, "q_norm") else None,
+            norm(attention.k_norm, torch.float32) if hasattr(attention, "k_norm") else None,
+        ),
         o=Product([attention.o_proj]),
         after=norm(layer.post_attention_layernorm),
         gate=Product([mlp.gate_proj]),

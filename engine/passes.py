@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from engine import fused
 from engine.adapters import Adapter
 from engine.cache import Kept, RowCache
-from engine.lean import LeanForward
+from engine.lean import Attention, Heads, LeanForward, Rotary
 from engine.reading import Prompt
 from engine.stacked import AdapterBatch
 
@@ -104,7 +105,7 @@ def scored(logits: torch.Tensor, pieces: Sequence[Piece]) -> torch.Tensor:
     return torch.stack(last) if last else logits[:0]
 
 
-class StepAttention:
+class StepAttention(Attention):
     """Each row's one query attends to its columns of the cache; `bias` [rows, columns] is -inf where a row has none.
 
     On a processor plain batched products are faster for several rows than PyTorch's fused attention, and, other than
@@ -117,19 +118,24 @@ class StepAttention:
         self.of_groups: torch.Tensor | None = None
 
     def __call__(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        count, end = len(key), self.rows.end
+        (count, groups), (start, end) = key.shape[:2], (self.rows.start, self.rows.end)
         buffers = self.layers[layer].buffers
         for buffer, states in zip(buffers, (key, value), strict=True):
             buffer[:count, :, end] = states
-        groups, columns = key.shape[1], slice(self.rows.start, end + 1)
         grouped = query.to(self.dtype).view(count, groups, -1, key.shape[2])  # queries of one key head together
         if query.device.type != "cpu":
-            keys, values = (buffer[:count, :, columns] for buffer in buffers)
+            keys, values = (buffer[:count, :, start : end + 1] for buffer in buffers)
             bias = None if self.bias is None else self.bias[:, None, None]
             return scaled_dot_product_attention(grouped, keys, values, bias, scale=self.scale).reshape(count, -1)
-        keys, values = (buffer.flatten(0, 1)[: count * groups, columns] for buffer in buffers)
-        scores = torch.baddbmm(self._bias(groups), grouped.flatten(0, 1), keys.transpose(1, 2), alpha=self.scale)
-        return torch.bmm(scores.softmax(-1), values).view(count, -1)
+        query = grouped.reshape(count * groups, -1, key.shape[2])
+        return fused.attended(query, *buffers, start, end, self._bias(groups), self.scale).view(count, -1)
+
+    def joined(self, layer: int, qkv: torch.Tensor, heads: Heads, table: Rotary) -> torch.Tensor:
+        """See Attention."""
+        if heads.query_norm or qkv.device.type != "cpu":
+            return super().joined(layer, qkv, heads, table)
+        buffers, bias = self.layers[layer].buffers, self._bias(heads.groups)
+        return fused.step(qkv, *table, heads.count, *buffers, self.rows.start, self.rows.end, bias, self.scale)
 
     def _bias(self, groups: int) -> torch.Tensor:
         """The bias of each row's key heads [rows x groups, 1, columns]; made at the first layer."""
@@ -139,7 +145,7 @@ class StepAttention:
         return self.of_groups
 
 
-class ReadingAttention:
+class ReadingAttention(Attention):
     """Each prompt's piece attends to all of the prompt up to itself."""
 
     def __init__(self, prompts: Sequence[Prompt], spans: Sequence[tuple[int, int]], lean: LeanForward, dtype: Any):

@@ -9,7 +9,7 @@ import torch
 from engine.catalog import Model
 from engine.decode import DecodeLoop
 from engine.errors import Problem
-from engine.layouts import Blocks, Halves, alike, blocked, filled, halved
+from engine.layouts import Blocks, Halves, alike, blocked, fill, halved
 from engine.lean import FAMILIES, in_halves, lean
 from engine.messages import Piece
 from engine.models.loaded import process_bytes, trim
@@ -159,7 +159,7 @@ def test_rows_of_half_precision_products_are_the_same_among_any_number_of_others
     expected = torch.cat([product(one[None]) for one in x])
     for rows in (*range(1, 70), 100, 127, 128, 200):
         assert torch.equal(product(x[:rows]), expected[:rows]), f"{rows} rows"
-    assert all(alike(filled(rows), rows) for rows in range(1, 150))
+    assert all(alike(rows + fill(rows), rows) for rows in range(1, 150))
 
 
 @NO_HALVES
