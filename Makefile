@@ -30,6 +30,7 @@ benchmarks: .venv/app.stamp
 	$(BIN)/python -m benchmarks.compare
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.attention
+	$(BIN)/python -m benchmarks.halves
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.ways
 	$(BIN)/python -m benchmarks.latency

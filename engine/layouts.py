@@ -155,6 +155,10 @@ class Halves(Apart):
         """See Layout."""
         return fused.product(x, self.packed, fill(len(x)))
 
+    def plus(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """See Layout."""
+        return fused.plus(x, self.packed, fill(len(x)), other)
+
     def rows(self, ids: torch.Tensor) -> torch.Tensor | None:
         """See Layout."""
         return None if self.table is None else nn.functional.embedding(ids, self.table).float()

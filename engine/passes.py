@@ -132,10 +132,10 @@ class StepAttention(Attention):
 
     def joined(self, layer: int, qkv: torch.Tensor, heads: Heads, table: Rotary) -> torch.Tensor:
         """See Attention."""
-        if heads.query_norm or qkv.device.type != "cpu":
+        if heads.query_norm or qkv.device.type != "cpu" or self.dtype != torch.float32:
             return super().joined(layer, qkv, heads, table)
         buffers, bias = self.layers[layer].buffers, self._bias(heads.groups)
-        return fused.step(qkv, *table, heads.count, *buffers, self.rows.start, self.rows.end, bias, self.scale)
+        return fused.step(qkv.float(), *table, heads.count, *buffers, self.rows.start, self.rows.end, bias, self.scale)
 
     def _bias(self, groups: int) -> torch.Tensor:
         """The bias of each row's key heads [rows x groups, 1, columns]; made at the first layer."""

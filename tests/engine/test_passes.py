@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from engine.cache import RowCache
+from engine.lean import Attention, Heads
 from engine.passes import StepAttention
 from engine.threads import on_threads
 
@@ -24,11 +25,15 @@ def made(lengths: list[int], groups: int) -> RowCache:
 
 def attended(lengths: list[int], groups: int, heads: int) -> torch.Tensor:
     """What each row's next query attends to [rows, heads x SIZE]; through the product's own way."""
-    cache = made(lengths, groups)
     query, key, value = new(len(lengths), groups, heads)
+    return attention(made(lengths, groups))(0, query, key, value)
+
+
+def attention(cache: RowCache) -> StepAttention:
+    """That of the next step over a cache."""
     mask = cache.open()
     bias = torch.zeros(mask.shape).masked_fill_(mask == 0, float("-inf")) if cache.padded() else None
-    return StepAttention(cache, bias, SCALE, torch.float32)(0, query, key, value)
+    return StepAttention(cache, bias, SCALE, torch.float32)
 
 
 def new(rows: int, groups: int, heads: int) -> tuple[Any, Any, Any]:
@@ -66,3 +71,16 @@ def test_a_row_attends_to_the_last_bit_alike_among_others_and_on_any_number_of_t
                 assert torch.equal(attended([longest] * rows, groups, heads), expected[:rows])
         with on_threads(threads):
             assert torch.equal(attended([longest, 60, 3], groups, heads)[0], expected[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_queries_keys_and_values_that_lie_side_by_side_attend_as_apart(dtype: torch.dtype) -> None:
+    lengths, heads = [4, 9], Heads(6, 2, SIZE, None, None)
+    angle = torch.rand(len(lengths), 1, SIZE // 2)
+    table = torch.cat([angle.cos()] * 2, -1), torch.cat([-angle.sin(), angle.sin()], -1)
+    qkv = torch.randn(len(lengths), (heads.count + 2 * heads.groups) * SIZE).to(dtype)
+    found = []
+    for way in (StepAttention.joined, Attention.joined):
+        cache = made(lengths, heads.groups)
+        found.append(way(attention(cache), 0, qkv, heads, table))
+    torch.testing.assert_close(*found)
