@@ -165,7 +165,9 @@ def notes(lanes: Sequence[Lane | None], messages: Sequence[Sequence[Message]] = 
     for numbers in same_weights(lanes):
         *first, last = (str(i + 1) for i in numbers)
         asked = {(way(lane), tuple(messages[i]) if messages else ()) for i in numbers if (lane := lanes[i])}
-        how = "asked in different ways" if len(asked) > 1 else "asked in the same way: their answers must be equal"
+        precisions = {lane.model.precision for i in numbers if (lane := lanes[i])}
+        equal = "must be equal" if len(precisions) == 1 else "are equal, unless rounding tips a word"
+        how = "asked in different ways" if len(asked) > 1 else f"asked in the same way: their answers {equal}"
         found.append(f"Lanes {', '.join(first)} and {last} are the same weights, {how}.")
     return found
 
