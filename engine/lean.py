@@ -17,6 +17,7 @@ from torch import nn
 
 from engine import fused
 from engine.layouts import LARGEST, Blocks, Halves, blocked, fill, halved
+from engine.memory import LEAST_COLUMNS
 from engine.products import Packer, Product
 from engine.settings import settings
 from engine.stacked import AdapterBatch
@@ -261,7 +262,7 @@ def suits(network: Any) -> bool:
 
 def in_halves(network: Any) -> bool:
     """Whether the lean forward pass computes in float32 with the weights in 16 bits that the network came with."""
-    if not halved(network.dtype, network.device):
+    if network.config.hidden_size < LEAST_COLUMNS or not halved(network.dtype, network.device):
         return False
     extremes = [end.abs().item() for weight in network.parameters() for end in torch.aminmax(weight.data)]
     return max(extremes) <= LARGEST

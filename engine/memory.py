@@ -23,6 +23,7 @@ TILE_TOKENS, TILE_WORDS = 4096, 32768  # of trl's loss (trl/kernels/chunked_logp
 HOLES = 0.5  # of the activations: what the allocator of a processor's memory leaves unused between them
 WORKSPACE = 40e6  # bytes that the libraries of a processor keep for themselves once a model has answered or learned
 IN_HALVES = 512  # FBGEMM fills up the columns of each matrix in 16 bits to a multiple of so many
+LEAST_COLUMNS = 256  # of a model in 16 bits; one that is narrower would take more than in 32
 SHARED = 0.6  # of what an adapter's layers read, where those that read the same share it
 WHY = {
     "textbook": "Training in 16 bits costs 16 bytes for each trained weight: 2 for itself, 2 for its gradient, 12 for "

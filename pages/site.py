@@ -31,6 +31,7 @@ HEADER = """<header class="masthead"><svg viewBox="0 0 34 28" aria-hidden="true"
 BANNER = """<p class="banner" role="note"><strong>Open demo.</strong> {why}Everybody may compare the models in
 the list, chat with them and ask the collections; everything else is for an owner who logs in (<code>--auth</code> or
 the secret <code>DIPTYCH_AUTH</code>).</p>"""
+QUEUE_LOOK = 0.01  # seconds between two looks into the queue; at Gradio's own 0.001 an idle app is never quite idle
 
 
 class Page(gr.Blocks):
@@ -48,6 +49,7 @@ class Page(gr.Blocks):
     def queue(self, *_: Any, **__: Any) -> Page:
         """See gr.Blocks.queue; __init__ calls it."""
         super().queue(max_size=64, default_concurrency_limit=8, api_open=False)
+        self._queue.sleep_when_free = QUEUE_LOOK
         return self
 
 

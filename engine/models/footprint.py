@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.memory import CONSTANTS, DOUBLE_CONSTANTS, in_halves
+from engine.memory import CONSTANTS, DOUBLE_CONSTANTS, LEAST_COLUMNS, in_halves
 from engine.models.headers import Header
 
 PRECISIONS = {
@@ -92,7 +92,8 @@ def halves(config: Mapping[str, Any]) -> bool:
     from engine.weights import halves_here
 
     windowed = config.get("sliding_window") and config.get("use_sliding_window", True)
-    return bool(set(config.get("architectures") or ()) & set(FAMILIES) and not windowed and halves_here())
+    suits = set(config.get("architectures") or ()) & set(FAMILIES) and not windowed
+    return bool(suits and (config.get("hidden_size") or 0) >= LEAST_COLUMNS and halves_here())
 
 
 def held(network: Any) -> int:

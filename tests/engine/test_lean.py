@@ -260,6 +260,7 @@ def test_weights_are_packed_again_when_an_adapter_did_not_fit(tmp_path: Any, mon
 def halves(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor without bf16."""
     monkeypatch.setattr("engine.lean.halved", lambda dtype, device: dtype in (torch.bfloat16, torch.float16))
+    monkeypatch.setattr("engine.lean.LEAST_COLUMNS", 0)
 
 
 @NO_HALVES
@@ -315,6 +316,13 @@ def test_weights_too_large_for_half_precision_stay_as_they_are() -> None:
     model.model.layers[1].mlp.up_proj.weight.data[0, 0] = 1e6
     assert not in_halves(model)
     assert DecodeLoop(model, TOKENIZER, 512).dtype == torch.bfloat16
+
+
+@pytest.mark.usefixtures("halves")
+def test_models_too_narrow_to_gain_by_it_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("Llama").to(torch.bfloat16)
+    monkeypatch.setattr("engine.lean.LEAST_COLUMNS", 1 + model.config.hidden_size)
+    assert not in_halves(model)
 
 
 def test_only_a_processor_without_bf16_keeps_weights_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gradio as gr
 from gradio_client import Client
 
+from pages.site import QUEUE_LOOK
+
 
 def test_events_without_progress_tell_of_it_at_one_place_alone(page: tuple[str, gr.Blocks]):
     blocks = page[1]
@@ -17,6 +19,7 @@ def test_events_without_progress_tell_of_it_at_one_place_alone(page: tuple[str, 
 def test_the_queue_is_bounded_and_cannot_be_gone_round(page: tuple[str, gr.Blocks]):
     blocks = page[1]
     assert (blocks._queue.max_size, blocks._queue.default_concurrency_limit, blocks.api_open) == (64, 8, False)
+    assert blocks._queue.sleep_when_free == QUEUE_LOOK, "an idle app would be busy looking"
 
 
 def test_only_the_chosen_endpoints_are_in_the_api_docs(page: tuple[str, gr.Blocks]):
