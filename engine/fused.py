@@ -83,9 +83,11 @@ def feed_forward(
     return torch.ops.quantized.linear_dynamic_fp16(inner, down)[: x.size(0)].add_(x)
 
 
-@scripted
 def turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary position embedding of `x` [tokens, heads, size]; `sin` is negative in its first half."""
+    """Rotary position embedding of `x` [tokens, heads, size]; `sin` is negative in its first half.
+
+    Called by itself it runs in Python, on GPUs too, where TorchScript would compile kernels of its own.
+    """
     half = x.size(-1) // 2
     turned = x * cos
     turned[..., :half].addcmul_(x[..., half:], sin[..., :half])
