@@ -16,8 +16,6 @@ import argparse
 import itertools
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,6 +26,7 @@ from engine.settings import ROOT, prepare_process
 
 prepare_process()
 
+from benchmarks import shapes  # noqa: E402
 from benchmarks.shapes import TARGETS, as_a_peer, fast_dtype, make_135m, make_adapters  # noqa: E402
 
 PROMPT_TOKENS = 64
@@ -91,12 +90,8 @@ def report(name: str, base: Path, args: argparse.Namespace, folder: str) -> dict
 
 def in_a_process(asked: dict[str, Any]) -> dict[str, float]:
     """One measurement; peak memory is then its own."""
-    command = [sys.executable, "-m", "benchmarks.compare", "--one", json.dumps(asked)]
     environment = None if asked["way"] == "diptych" else as_a_peer()
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return shapes.in_a_process("benchmarks.compare", asked, environment)
 
 
 def summary(found: dict) -> dict[str, float]:

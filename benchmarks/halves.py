@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.shapes import SHAPE_135M, make_llama
-from engine.settings import ROOT, prepare_process
+from benchmarks.shapes import SHAPE_135M, in_a_process, make_llama
+from engine.settings import prepare_process
 
 # The published configs of Qwen2.5-0.5B and Qwen2.5-1.5B (Qwen/Qwen2.5-0.5B and -1.5B, config.json), as Llamas.
 SHAPE_HALF = {"vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
@@ -46,7 +43,7 @@ def main() -> None:
     for shape in args.shapes.split(","):
         with tempfile.TemporaryDirectory() as folder:
             base = make_llama(Path(folder) / "base", SHAPES[shape])
-            found = {precision: in_a_process(base, precision) for precision in ("fp32", "auto")}
+            found = {each: in_a_process("benchmarks.halves", [str(base), each]) for each in ("fp32", "auto")}
         for precision, one in found.items():
             steps = " | ".join(f"{step:.0f} ms" for step in one["steps"])
             print(f"| {shape} | {precision} | {one['loading']:.1f} s | {one['weights'] / 1e9:.2f} GB | {steps} |")
@@ -54,15 +51,6 @@ def main() -> None:
         ratios = [f"{one / two:.2f}" for one, two in zip(before["steps"], after["steps"], strict=True)]
         weights = f"{after['weights'] / before['weights']:.2f}"
         print(f"| | auto over fp32 | | {weights} of the bytes | {' times as fast | '.join(ratios)} times as fast |")
-
-
-def in_a_process(base: Path, precision: str) -> dict:
-    """What `measured` finds, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.halves", "--one", json.dumps([str(base), precision])]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def measured(base: str, precision: str) -> dict:
@@ -97,5 +85,4 @@ def measured(base: str, precision: str) -> dict:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     main()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
+
+from engine.settings import ROOT
 
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 TARGETS = {"q/v": ["q_proj", "v_proj"], "all-linear": ALL_LINEAR}
@@ -27,6 +33,15 @@ def as_a_peer() -> dict[str, str]:
     Diptych's own sleep after 0.2 ms (engine.settings), which might slow down peers that use several threads.
     """
     return {**os.environ, "GOMP_SPINCOUNT": "300000"}  # what libgomp takes where no policy is set
+
+
+def in_a_process(module: str, asked: Any, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """What a benchmark's `--one` prints last for what is asked, in a process of its own."""
+    command = [sys.executable, "-m", module, "--one", json.dumps(asked)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def fast_dtype() -> str:

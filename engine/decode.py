@@ -108,7 +108,7 @@ class DecodeLoop:
         False where others could use them already.
         """
         with COMPUTE:
-            packed = bool(self.lean and any(product.packed for product in self.lean.packable))
+            packed = bool(self.packed_bytes)
             if self.lean:
                 self.lean.unpack()
             return packed

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from engine import fused
-from engine.memory import in_halves
+from engine.memory import bytes_in_halves
 
 PACKED_FOR = 8  # rows that oneDNN's layout is chosen for; it serves other numbers too
 BLOCK = 64  # rows of the matrix that oneDNN lays side by side
 LARGEST = torch.finfo(torch.float16).max  # of a weight in FBGEMM's layout, IEEE half precision
-GRANULE = 4  # rows that FBGEMM's products are filled up by, at most, so that each row is summed alike
+GRANULE = 4  # rows; FBGEMM's products are filled up by fewer than so many, so that each row is summed alike
 ONEDNN: Any = torch.ops.mkldnn
 FBGEMM: Any = torch.ops.quantized
 
@@ -170,7 +170,7 @@ class Halves(Apart):
     @property
     def nbytes(self) -> int:
         """See Layout."""
-        return in_halves(*self.shape) + (0 if self.table is None else self.table.nbytes)
+        return bytes_in_halves(*self.shape) + (0 if self.table is None else self.table.nbytes)
 
 
 def in_blocks(packed: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:

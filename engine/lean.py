@@ -104,14 +104,10 @@ class Block:
         h = norm(x)
         return h, self.qkv(h)
 
-    def feed_forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x plus its feed-forward part, where no adapter takes part in it and the gate is SiLU's."""
-        norm, layouts = self.after, (self.gate.layout, self.up.layout, self.down.layout)
-        packed = [layout.packed for layout in layouts if isinstance(layout, Halves)]
-        if len(packed) == len(layouts):
-            return fused.feed_forward(x, norm.weight, norm.epsilon, *packed, fill(len(x)))
-        h = norm(x)
-        return self.down.plus(self.up.times(h, self.gate.silu(h)), x)
+    def halves(self) -> list[Any]:
+        """The matrices of the feed-forward part in FBGEMM's layout; none where they are in another."""
+        layouts = (self.gate.layout, self.up.layout, self.down.layout)
+        return [layout.packed for layout in layouts if isinstance(layout, Halves)]
 
 
 class LeanForward:
@@ -197,8 +193,9 @@ class LeanForward:
     def _feed_forward(self, one: Block, x: torch.Tensor) -> torch.Tensor:
         """x plus its feed-forward part."""
         names, touched = one.names, self.adapters.touches
-        if one.silu and not any(touched(names[product]) for product in ("gate", "up", "down")):
-            return one.feed_forward(x)
+        halves = one.halves()
+        if halves and one.silu and not any(touched(names[product]) for product in ("gate", "up", "down")):
+            return fused.feed_forward(x, one.after.weight, one.after.epsilon, *halves, fill(len(x)))
         h = one.after(x)
         if one.silu and not (touched(names["gate"]) or touched(names["up"])):
             inner = one.up.times(h, one.gate.silu(h))

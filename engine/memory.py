@@ -113,17 +113,17 @@ def held(shape: Shape, method: str, weight_bytes: int) -> list[Part]:
     return [Part("weights", weights), Part("quantization constants", shape.linear * DOUBLE_CONSTANTS / 8)]
 
 
-def in_halves(rows: int, columns: int) -> int:
+def bytes_in_halves(rows: int, columns: int) -> int:
     """Bytes of a matrix in FBGEMM's layout of 16 bits (engine.layouts)."""
     return 2 * rows * -(-columns // IN_HALVES) * IN_HALVES
 
 
 def held_in_halves(shape: Shape) -> list[Part]:
     """The same of a base whose weights stay in 16 bits to be computed with in 32."""
-    down = shape.layers * in_halves(shape.hidden, shape.inner)
-    others = in_halves((shape.linear - shape.layers * shape.hidden * shape.inner) // shape.hidden, shape.hidden)
+    down = shape.layers * bytes_in_halves(shape.hidden, shape.inner)
+    others = bytes_in_halves((shape.linear - shape.layers * shape.hidden * shape.inner) // shape.hidden, shape.hidden)
     table = 2 * shape.vocabulary * shape.hidden  # to look tokens up in, beside the head's matrix
-    return [Part("weights", down + others + in_halves(shape.vocabulary, shape.hidden) + table)]
+    return [Part("weights", down + others + bytes_in_halves(shape.vocabulary, shape.hidden) + table)]
 
 
 def asked(shape: Shape, method: str, recipe: Recipe, weight_bytes: int, cuda: bool, halves: bool) -> list[Part]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.memory import CONSTANTS, DOUBLE_CONSTANTS, LEAST_COLUMNS, in_halves
+from engine.memory import CONSTANTS, DOUBLE_CONSTANTS, LEAST_COLUMNS, bytes_in_halves
 from engine.models.headers import Header
 
 PRECISIONS = {
@@ -62,7 +62,7 @@ def size_in_halves(header: Header) -> int:
     table = next((each for name, each in header.items() if name.endswith("embed_tokens.weight")), None)
     head = next((each for name, each in header.items() if name.endswith("lm_head.weight")), table)
     matrices = [*linear_layers(header).values(), *([head] if head else [])]
-    narrow = sum(in_halves(*each.shape) for each in matrices) + (2 * table.count if table else 0)
+    narrow = sum(bytes_in_halves(*each.shape) for each in matrices) + (2 * table.count if table else 0)
     return narrow + 4 * sum(each.count for each in header.values() if len(each.shape) == 1)
 
 
