@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from engine import fused
+from engine.fused import Matrix
 from engine.memory import bytes_in_halves
 
 PACKED_FOR = 8  # rows that oneDNN's layout is chosen for; it serves other numbers too
@@ -26,22 +26,11 @@ FBGEMM: Any = torch.ops.quantized
 
 
 class Layout(Protocol):
-    """y = x W^T (+ bias) of a matrix [out, in] that is kept in some order of its own."""
+    """A matrix [out, in] that is kept in some order of its own."""
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` [tokens, in] -> [tokens, out]."""
-        ...
-
-    def plus(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """The product added to `other` [tokens, out]."""
-        ...
-
-    def times(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """The product multiplied by `other` [tokens, out], element by element."""
-        ...
-
-    def silu(self, x: torch.Tensor) -> torch.Tensor:
-        """The SiLU of the product."""
+    @property
+    def matrix(self) -> Matrix:
+        """What products with it are computed from (engine.fused)."""
         ...
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor | None:
@@ -58,35 +47,11 @@ class Layout(Protocol):
         ...
 
 
-class Apart:
-    """Sums and gates that are computed after the product, in place."""
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        raise NotImplementedError
-
-    def plus(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return self(x).add_(other)
-
-    def times(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return self(x).mul_(other)
-
-    def silu(self, x: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return nn.functional.silu(self(x), inplace=True)
-
-
-class Plain(Apart):
+class Plain:
     """The matrix as it is."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None):
-        self.weight, self.bias = weight, bias
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return nn.functional.linear(x, self.weight, self.bias)
+        self.weight, self.matrix = weight, Matrix(weight, bias, None)
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor | None:
         """See Layout."""
@@ -106,24 +71,9 @@ class Blocks:
     """oneDNN's layout, with sums and gates as parts of the products."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, looked_up: bool):
-        self.packed, self.bias = ONEDNN._reorder_linear_weight(weight.clone(), PACKED_FOR), bias
+        self.packed = ONEDNN._reorder_linear_weight(weight.clone(), PACKED_FOR)
+        self.matrix = Matrix(self.packed, bias, None)
         self.blocks = in_blocks(self.packed, weight) if looked_up else None  # its numbers, where their order is known
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return ONEDNN._linear_pointwise(x, self.packed, self.bias, "none", [], "")
-
-    def plus(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return ONEDNN._linear_pointwise.binary(x, other, self.packed, self.bias, "add")
-
-    def times(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return ONEDNN._linear_pointwise.binary(x, other, self.packed, self.bias, "mul")
-
-    def silu(self, x: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return ONEDNN._linear_pointwise(x, self.packed, self.bias, "swish", [], "")
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor | None:
         """See Layout."""
@@ -139,7 +89,7 @@ class Blocks:
         return ONEDNN._nbytes(self.packed)
 
 
-class Halves(Apart):
+class Halves:
     """FBGEMM's layout: weights in IEEE half precision, float32 for everything else.
 
     Of weights in 16 bits, bf16 or half precision, nothing is lost but what is below 2^-25 (3e-8). Rows that are looked
@@ -148,16 +98,9 @@ class Halves(Apart):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, looked_up: bool):
         self.packed = FBGEMM.linear_prepack_fp16(weight.float(), None if bias is None else bias.float())
+        self.matrix = Matrix(torch.empty(0), None, self.packed)
         self.table = weight.half() if looked_up else None
         self.shape = weight.shape
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return fused.product(x, self.packed, fill(len(x)))
-
-    def plus(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return fused.plus(x, self.packed, fill(len(x)), other)
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor | None:
         """See Layout."""

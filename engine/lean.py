@@ -8,6 +8,7 @@ one decoding step over the shared cache, or pieces of prompts (engine.reading).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ import torch
 from torch import nn
 
 from engine import fused
+from engine.fused import Share
 from engine.layouts import LARGEST, Blocks, Halves, blocked, fill, halved
 from engine.memory import LEAST_COLUMNS
 from engine.products import Packer, Product
 from engine.settings import settings
-from engine.stacked import AdapterBatch
+from engine.stacked import AdapterBatch, Outputs
 
 FAMILIES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 CACHED = 2**26  # bytes of float32 weights that a processor keeps in its cache; packing gains nothing there
@@ -31,6 +33,7 @@ LAYERS = {  # product -> the linear layers in it
     "up": ("mlp.up_proj",),
     "down": ("mlp.down_proj",),
 }
+INPUTS = (("qkv",), ("o",), ("gate", "up"), ("down",))  # products that read the same input
 Rotary = tuple[torch.Tensor, torch.Tensor]  # cosines and signed sines [tokens, 1, head size], float32
 
 
@@ -41,9 +44,6 @@ class Norm:
     weight: torch.Tensor
     epsilon: float
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
-
 
 @dataclass(frozen=True)
 class Heads:
@@ -52,8 +52,8 @@ class Heads:
     count: int
     groups: int
     size: int
-    query_norm: Norm | None
-    key_norm: Norm | None
+    norms: tuple[torch.Tensor, torch.Tensor] | None  # weights of those of queries and keys
+    epsilon: float
 
 
 class Attention:
@@ -66,21 +66,16 @@ class Attention:
     def joined(self, layer: int, qkv: torch.Tensor, heads: Heads, table: Rotary) -> torch.Tensor:
         """The same from `qkv` [tokens, all heads x size], before rotation."""
         parts = qkv.view(len(qkv), -1, heads.size).float()
-        query, key, value = parts.split([heads.count, heads.groups, heads.groups], dim=1)
-        if heads.query_norm and heads.key_norm:
-            query, key = heads.query_norm(query), heads.key_norm(key)
-            turned = fused.turn(torch.cat([query, key], dim=1), *table)
-        else:
-            turned = fused.turn(parts[:, : heads.count + heads.groups], *table)
+        turned = fused.turned(parts, heads.count, heads.groups, heads.norms, heads.epsilon, *table)
         query, key = turned.split([heads.count, heads.groups], dim=1)
-        return self(layer, query, key, value)
+        return self(layer, query, key, parts[:, heads.count + heads.groups :])
 
 
 @dataclass(frozen=True)
 class Block:
-    """One layer. `names` are the full names of the linear layers in each product."""
+    """One layer. `inputs` are the full names of the linear layers in each product of each of INPUTS."""
 
-    names: dict[str, tuple[str, ...]]
+    inputs: tuple[Outputs, ...]
     before: Norm
     qkv: Product
     heads: Heads
@@ -96,18 +91,14 @@ class Block:
         """All products of this layer."""
         return self.qkv, self.o, self.gate, self.up, self.down
 
-    def read(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The norm of `x` [tokens, hidden], and its queries, keys and values."""
-        norm, layout = self.before, self.qkv.layout
-        if isinstance(layout, Halves):
-            return fused.read(x, norm.weight, norm.epsilon, layout.packed, fill(len(x)))
-        h = norm(x)
-        return h, self.qkv(h)
-
-    def halves(self) -> list[Any]:
-        """The matrices of the feed-forward part in FBGEMM's layout; none where they are in another."""
-        layouts = (self.gate.layout, self.up.layout, self.down.layout)
-        return [layout.packed for layout in layouts if isinstance(layout, Halves)]
+    def feed_forward(self, x: torch.Tensor, fill: int, shares: Sequence[Share | None]) -> torch.Tensor:
+        """x plus its feed-forward part; `shares` of its two inputs."""
+        norm, gate, up, down = self.after, self.gate.matrix, self.up.matrix, self.down.matrix
+        if self.silu:
+            return fused.feed_forward(x, norm.weight, norm.epsilon, gate, up, down, fill, *shares)
+        h = fused.filled_up(fused.normed(x, norm.weight, norm.epsilon), fill)
+        first, second = fused.gates(h, gate, up, len(x), shares[0])
+        return fused.plus(self.activation(first).mul_(second), down, 0, x, shares[1])
 
 
 class LeanForward:
@@ -162,17 +153,26 @@ class LeanForward:
     ) -> torch.Tensor:
         """Logits [len(last), vocabulary], float32, of the tokens at the places `last` of `ids` [tokens]."""
         x = self.head.rows(ids) if self.tied else nn.functional.embedding(ids, self.embedding.weight)
-        x = x.to(self.dtype)
+        x, fill = x.to(self.dtype), self._fill(len(ids))
         table = self._rotary(positions)
         for i, one in enumerate(self.blocks):
-            x = self._attention(i, one, x, table, attend)
+            of_qkv, of_o, *of_gates_and_down = self.adapters.shares(one.inputs)
+            norm = one.before
+            qkv = fused.read(x, norm.weight, norm.epsilon, one.qkv.matrix, fill, of_qkv)
+            attended = attend.joined(i, qkv, one.heads, table).to(self.dtype)
+            x = fused.plus(attended, one.o.matrix, fill, x, of_o)
             if i + 1 == len(self.blocks) and len(last) < len(x):
-                x = x[last]  # nothing but these is read any more
-                self.adapters.only(last.tolist())
+                x, fill = x[last], self._fill(len(last))  # nothing but these is read any more
                 if not len(x):
                     return x.new_empty(0, self.head.sizes[0], dtype=torch.float32)
-            x = self._feed_forward(one, x)
-        return self.head(self.norm(x)).float()
+                self.adapters.only(last.tolist())
+                of_gates_and_down = self.adapters.shares(one.inputs)[2:]
+            x = one.feed_forward(x, fill, of_gates_and_down)
+        h = fused.normed(x, self.norm.weight, self.norm.epsilon)
+        return fused.product(h, self.head.matrix, fill).float()
+
+    def _fill(self, rows: int) -> int:
+        return fill(rows) if isinstance(self.head.layout, Halves) else 0
 
     def _rotary(self, positions: torch.Tensor) -> Rotary:
         """Cosines and signed sines [tokens, 1, head size], float32."""
@@ -181,47 +181,23 @@ class LeanForward:
         sin[..., : self.size // 2].neg_()
         return cos, sin
 
-    def _attention(self, i: int, one: Block, x: torch.Tensor, table: Rotary, attend: Attention) -> torch.Tensor:
-        """x plus its attention."""
-        h, qkv = one.read(x)
-        self.adapters.add(one.names["qkv"], h, qkv)
-        attended = attend.joined(i, qkv, one.heads, table).to(self.dtype)
-        out = one.o.plus(attended, x)
-        self.adapters.add(one.names["o"], attended, out)
-        return out
-
-    def _feed_forward(self, one: Block, x: torch.Tensor) -> torch.Tensor:
-        """x plus its feed-forward part."""
-        names, touched = one.names, self.adapters.touches
-        halves = one.halves()
-        if halves and one.silu and not any(touched(names[product]) for product in ("gate", "up", "down")):
-            return fused.feed_forward(x, one.after.weight, one.after.epsilon, *halves, fill(len(x)))
-        h = one.after(x)
-        if one.silu and not (touched(names["gate"]) or touched(names["up"])):
-            inner = one.up.times(h, one.gate.silu(h))
-        else:
-            gate, up = one.gate(h), one.up(h)
-            self.adapters.add(names["gate"], h, gate)
-            self.adapters.add(names["up"], h, up)
-            inner = one.activation(gate).mul_(up)
-        out = one.down.plus(inner, x)
-        self.adapters.add(names["down"], inner, out)
-        return out
-
 
 def block(name: str, layer: Any, config: Any) -> Block:
     """A transformers decoder layer as a Block."""
     attention, mlp = layer.self_attn, layer.mlp
+    normed = hasattr(attention, "q_norm")
     return Block(
-        names={product: tuple(f"{name}.{part}" for part in parts) for product, parts in LAYERS.items()},
+        inputs=tuple(
+            tuple(tuple(f"{name}.{part}" for part in LAYERS[product]) for product in products) for products in INPUTS
+        ),
         before=norm(layer.input_layernorm),
         qkv=Product([attention.q_proj, attention.k_proj, attention.v_proj]),
         heads=Heads(
             config.num_attention_heads,
             config.num_key_value_heads,
             attention.head_dim,
-            norm(attention.q_norm, torch.float32) if hasattr(attention, "q_norm") else None,
-            norm(attention.k_norm, torch.float32) if hasattr(attention, "k_norm") else None,
+            (attention.q_norm.weight.data.float(), attention.k_norm.weight.data.float()) if normed else None,
+            attention.q_norm.variance_epsilon if normed else 0.0,
         ),
         o=Product([attention.o_proj]),
         after=norm(layer.post_attention_layernorm),
@@ -233,10 +209,9 @@ def block(name: str, layer: Any, config: Any) -> Block:
     )
 
 
-def norm(module: Any, dtype: torch.dtype | None = None) -> Norm:
+def norm(module: Any) -> Norm:
     """A transformers RMSNorm as a Norm."""
-    weight = module.weight.data
-    return Norm(weight.to(dtype or weight.dtype), module.variance_epsilon)
+    return Norm(module.weight.data, module.variance_epsilon)
 
 
 def lean(network: Any, adapters: AdapterBatch | None) -> LeanForward | None:

@@ -123,19 +123,17 @@ class StepAttention(Attention):
         for buffer, states in zip(buffers, (key, value), strict=True):
             buffer[:count, :, end] = states
         grouped = query.to(self.dtype).view(count, groups, -1, key.shape[2])  # queries of one key head together
-        if query.device.type != "cpu":
-            keys, values = (buffer[:count, :, start : end + 1] for buffer in buffers)
-            bias = None if self.bias is None else self.bias[:, None, None]
-            return scaled_dot_product_attention(grouped, keys, values, bias, scale=self.scale).reshape(count, -1)
-        query = grouped.reshape(count * groups, -1, key.shape[2])
-        return fused.attended(query, *buffers, start, end, self._bias(groups), self.scale).view(count, -1)
+        keys, values = (buffer[:count, :, start : end + 1] for buffer in buffers)
+        bias = None if self.bias is None else self.bias[:, None, None]
+        return scaled_dot_product_attention(grouped, keys, values, bias, scale=self.scale).reshape(count, -1)
 
     def joined(self, layer: int, qkv: torch.Tensor, heads: Heads, table: Rotary) -> torch.Tensor:
         """See Attention."""
-        if heads.query_norm or qkv.device.type != "cpu" or self.dtype != torch.float32:
+        if qkv.device.type != "cpu" or self.dtype != torch.float32:
             return super().joined(layer, qkv, heads, table)
-        buffers, bias = self.layers[layer].buffers, self._bias(heads.groups)
-        return fused.step(qkv.float(), *table, heads.count, *buffers, self.rows.start, self.rows.end, bias, self.scale)
+        place = *self.layers[layer].buffers, self.rows.start, self.rows.end
+        look = heads.count, heads.norms, heads.epsilon, *table
+        return fused.step(qkv.float(), *look, *place, self._bias(heads.groups), self.scale)
 
     def _bias(self, groups: int) -> torch.Tensor:
         """The bias of each row's key heads [rows x groups, 1, columns]; made at the first layer."""

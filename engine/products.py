@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.fused import Matrix
 from engine.layouts import Layout, Plain
 
 Packer = Callable[[torch.Tensor, torch.Tensor | None, bool], Layout]  # (weight, bias, whether rows are looked up)
@@ -32,6 +33,11 @@ class Product:
                 share([layer.bias for layer in layers])
         self.bias = whole(layers[0].bias, self.sizes)
         self.layout: Layout = Plain(whole(layers[0].weight, self.sizes), self.bias)
+
+    @property
+    def matrix(self) -> Matrix:
+        """See Layout."""
+        return self.layout.matrix
 
     @property
     def packed(self) -> bool:
@@ -63,22 +69,6 @@ class Product:
     def nbytes(self) -> int:
         """Bytes that the weights take."""
         return self.layout.nbytes
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return self.layout(x)
-
-    def plus(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return self.layout.plus(x, other)
-
-    def times(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return self.layout.times(x, other)
-
-    def silu(self, x: torch.Tensor) -> torch.Tensor:
-        """See Layout."""
-        return self.layout.silu(x)
 
 
 def share(parameters: Sequence[nn.Parameter]) -> None:

@@ -8,7 +8,6 @@ Punica (Chen et al. 2023) in the form that suits a processor without gather kern
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,11 @@ import torch
 from torch import nn
 
 from engine.adapters import Adapter, sizes
+from engine.fused import Share
 
 # Layers known to read the same input; a layer in none of these is a family of its own.
 SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+Outputs = tuple[tuple[str, ...], ...]  # products of one input, each of layers side by side, by their names
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class AdapterBatch:
         self.beside: set[Adapter] = set()  # adapters to keep stacked for other passes that take turns with this one
         self.active: tuple[Adapter, ...] = ()
         self.layers: dict[str, Stacked] = {}
-        self.plans: dict[tuple[str, ...], list[tuple[slice, Stacked]]] = {}
+        self._unmasked: dict[Outputs, tuple[Share | None, tuple[int, ...]]] = {}
+        self._shares: dict[Outputs, Share | None] = {}
         self.rows: tuple[int, ...] = ()
         self.masks: dict[tuple[int, ...], torch.Tensor | None] = {}
 
@@ -79,7 +81,7 @@ class AdapterBatch:
         """Row i of the next forward pass goes through `adapters[i]`; None is the base itself."""
         active = tuple(sorted({a for a in adapters if a} | self.beside, key=id))
         if active != self.active:
-            self.active, self.plans = active, {}
+            self.active, self._unmasked = active, {}
             changed = {name for adapter in active for name in adapter.weights}
             families = {tuple(n for n in siblings(name) if n in changed) for name in changed}
             self.layers = {name: layer for names in families for name, layer in self._stack(names).items()}
@@ -94,29 +96,40 @@ class AdapterBatch:
         if self.active:
             self._seat(tuple(self.rows[place] for place in places))
 
-    def add(self, names: tuple[str, ...], inputs: torch.Tensor, out: torch.Tensor) -> None:
-        """Add the adapters' parts to the outputs [rows, sum of sizes] of layers that lie side by side in `out`."""
-        if self.active:
-            for place, stacked in self._plan(names):
-                out[:, place].addmm_(self._products(stacked, inputs), stacked.b)
+    def shares(self, inputs: Sequence[Outputs]) -> list[Share | None]:
+        """What the adapters add to the products of each input; None where nothing."""
+        return [self._share(outputs) for outputs in inputs] if self.active else [None] * len(inputs)
 
-    def touches(self, names: tuple[str, ...]) -> bool:
-        """Whether an adapter of the batch changes one of these layers."""
-        return bool(self.active and self._plan(names))
+    def _share(self, outputs: Outputs) -> Share | None:
+        """That of one input, for the rows that are seated now."""
+        if outputs not in self._shares:
+            if outputs not in self._unmasked:
+                self._unmasked[outputs] = self._of_layers(outputs)
+            share, ranks = self._unmasked[outputs]
+            mask = self._mask(ranks, share.a) if share else None
+            self._shares[outputs] = share if share is None or mask is None else share._replace(mask=mask[:, 0])
+        return self._shares[outputs]
 
-    def _plan(self, names: tuple[str, ...]) -> list[tuple[slice, Stacked]]:
-        """Where in the joined outputs of layers each adapted one stands."""
-        if names not in self.plans:
-            widths = [sizes(self.modules[name])[1] for name in names]  # type: ignore[index]
-            ends = list(itertools.accumulate(widths))
-            places = [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
-            found = [(place, self.layers.get(name)) for place, name in zip(places, names, strict=True)]
-            self.plans[names] = [(place, stacked) for place, stacked in found if stacked]
-        return self.plans[names]
+    def _of_layers(self, outputs: Outputs) -> tuple[Share | None, tuple[int, ...]]:
+        """What any row's adapters add to the products of an input, and the ranks that its mask is made from."""
+        b: list[torch.Tensor] = []
+        places: list[int] = []
+        starts: list[int] = []
+        family = None
+        for place, names in enumerate(outputs):
+            start = 0
+            for name in names:
+                if stacked := self.layers.get(name):
+                    family = stacked.family
+                    b.append(stacked.b)
+                    places.append(place)
+                    starts.append(start)
+                start += sizes(self.modules[name])[1]  # type: ignore[index]
+        return (Share(family.a, None, b, places, starts), family.ranks) if family else (None, ())
 
     def _seat(self, rows: tuple[int, ...]) -> None:
         """Take note of which row has which active adapter."""
-        self.rows, self.masks = rows, {}
+        self.rows, self.masks, self._shares = rows, {}, {}
         for stacked in self.layers.values():
             stacked.family.read = stacked.family.h = None
 

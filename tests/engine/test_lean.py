@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from engine import fused
+from engine.adapters import read_adapter
 from engine.catalog import Model
 from engine.decode import DecodeLoop
 from engine.errors import Problem
@@ -15,6 +17,7 @@ from engine.messages import Piece
 from engine.models.loaded import process_bytes, trim
 from engine.pool import Base
 from engine.products import Packer, Product
+from engine.reading import Prompt
 from engine.stacked import AdapterBatch
 from tests.engine.rows import LLAMA_LIKE, TOKENIZER, greedy, network, request, run, save_adapter, tokens
 
@@ -25,6 +28,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "Qwen3": LLAMA_LIKE | {"head_dim": 16},
 }
 PROMPTS = (list(range(10, 15)), list(range(30, 53)), list(range(100, 107)))
+CPU = torch.device("cpu")
+NO_BF16 = pytest.mark.skipif(not blocked(torch.bfloat16, CPU), reason="no bf16 in oneDNN here")
+NO_HALVES = pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="this torch has no FBGEMM"
+)
 
 
 def made(kind: str, **changes: Any) -> Any:
@@ -77,8 +85,6 @@ def test_the_networks_own_forward_still_gives_the_same_numbers(kind: str) -> Non
 def test_an_all_linear_adapter_answers_as_peft_does(tmp_path: Any) -> None:
     model = made("Qwen2")
     reference = save_adapter(model, tmp_path / "all", r=4, target_modules="all-linear")
-    from engine.adapters import read_adapter
-
     loop = DecodeLoop(model, TOKENIZER, 512)
     loop.stop_tokens = frozenset()
     adapter = read_adapter(tmp_path / "all", model, model.dtype)
@@ -90,6 +96,29 @@ def test_an_all_linear_adapter_answers_as_peft_does(tmp_path: Any) -> None:
     loop.close()
 
 
+@pytest.mark.parametrize("packing", [False, pytest.param(True, marks=NO_BF16)])
+def test_prompts_with_different_adapters_have_pefts_logits_in_bf16(
+    packing: bool, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.lean.halved", lambda dtype, device: False)
+    monkeypatch.setattr("engine.lean.blocked", lambda dtype, device: packing)
+    options: list[dict[str, Any]] = [{"r": 4, "target_modules": "all-linear"}, {"r": 9, "target_modules": ["v_proj"]}]
+    expected = [whole(made("Qwen3").to(torch.bfloat16), PROMPTS[2])]
+    model = made("Qwen3").to(torch.bfloat16)
+    loop, prompts = DecodeLoop(model, TOKENIZER, 512), [Prompt(tuple(PROMPTS[2]), None, None)]
+    for i, (one, ids) in enumerate(zip(options, PROMPTS, strict=False)):
+        reference = save_adapter(made("Qwen3").to(torch.bfloat16), tmp_path / f"{i}", **one)
+        expected.append(whole(reference, ids))
+        prompts.append(Prompt(tuple(ids), read_adapter(tmp_path / f"{i}", model, model.dtype), None))
+    for prompt in prompts:
+        loop.passes.start(prompt, [], 0)
+    with torch.inference_mode():
+        found = loop.passes.read([(prompt, len(prompt.ids)) for prompt in prompts])
+    for one, two in zip(found, expected, strict=True):
+        assert (one - two.float()).abs().max() < 0.04 * two.abs().max()
+    assert loop.lean.packable[0].packed == packing
+
+
 def test_other_networks_keep_transformers_own_forward() -> None:
     for model in (network("GPT2"), network("Gemma2"), network("Mistral"), network("Llama").to(torch.float16)):
         adapters = AdapterBatch(model)
@@ -97,11 +126,6 @@ def test_other_networks_keep_transformers_own_forward() -> None:
     assert lean(network("Llama"), None) is None
 
 
-CPU = torch.device("cpu")
-NO_BF16 = pytest.mark.skipif(not blocked(torch.bfloat16, CPU), reason="no bf16 in oneDNN here")
-NO_HALVES = pytest.mark.skipif(
-    "fbgemm" not in torch.backends.quantized.supported_engines, reason="this torch has no FBGEMM"
-)
 LAYOUTS = [
     pytest.param(Blocks, torch.bfloat16, torch.bfloat16, marks=NO_BF16),
     pytest.param(Blocks, torch.float32, torch.float32),
@@ -115,6 +139,13 @@ def linear(columns: int, size: int, bias: bool, dtype: torch.dtype) -> torch.nn.
     return torch.nn.Linear(columns, size, bias=bias, dtype=dtype).requires_grad_(False)
 
 
+def computed(product: Product, x: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """All that is made of one product."""
+    matrix, filled = product.matrix, fill(len(x)) if isinstance(product.layout, Halves) else 0
+    plain = fused.product(x, matrix, filled), fused.plus(x, matrix, filled, other, None)
+    return *plain, fused.silu(x, matrix), fused.times(x, matrix, other)
+
+
 @pytest.mark.parametrize(("layout", "dtype", "compute"), LAYOUTS)
 @pytest.mark.parametrize("bias", [False, True])
 def test_packed_products_equal_plain_ones(layout: Packer, dtype: torch.dtype, compute: torch.dtype, bias: bool) -> None:
@@ -123,11 +154,11 @@ def test_packed_products_equal_plain_ones(layout: Packer, dtype: torch.dtype, co
     near = {"atol": 0.03, "rtol": 0.02} if compute == torch.bfloat16 else {"atol": 1e-5}
     for rows in (1, 2, 3, 7, 8, 70):
         x, other = torch.randn(rows, 48, dtype=compute), torch.randn(rows, 72, dtype=compute)
-        plainly = (reference(x), reference.silu(x), reference.plus(x, other), reference.times(x, other))
+        plainly = computed(reference, x, other)
         product.pack(layout)
         assert product.packed
         assert not any(layer.weight.numel() for layer in narrow)
-        packed = (product(x), product.silu(x), product.plus(x, other), product.times(x, other))
+        packed = computed(product, x, other)
         for one, two in zip(packed, plainly, strict=True):
             assert one.dtype == compute
             assert torch.allclose(one.float(), two.float(), **near)
@@ -156,9 +187,10 @@ def test_rows_of_half_precision_products_are_the_same_among_any_number_of_others
     product = Product([linear(320, 96, False, torch.bfloat16)])
     product.pack(Halves)
     x = torch.randn(200, 320)
-    expected = torch.cat([product(one[None]) for one in x])
+    expected = torch.cat([fused.product(one[None], product.matrix, fill(1)) for one in x])
     for rows in (*range(1, 70), 100, 127, 128, 200):
-        assert torch.equal(product(x[:rows]), expected[:rows]), f"{rows} rows"
+        found = fused.product(x[:rows], product.matrix, fill(rows))
+        assert torch.equal(found, expected[:rows]), f"{rows} rows"
     assert all(alike(rows + fill(rows), rows) for rows in range(1, 150))
 
 

@@ -25,8 +25,9 @@ def made(lengths: list[int], groups: int) -> RowCache:
 
 def attended(lengths: list[int], groups: int, heads: int) -> torch.Tensor:
     """What each row's next query attends to [rows, heads x SIZE]; through the product's own way."""
-    query, key, value = new(len(lengths), groups, heads)
-    return attention(made(lengths, groups))(0, query, key, value)
+    qkv = torch.cat(new(len(lengths), groups, heads), 1).flatten(1)
+    still = torch.ones(len(lengths), 1, SIZE), torch.zeros(len(lengths), 1, SIZE)  # nothing is turned
+    return attention(made(lengths, groups)).joined(0, qkv, Heads(heads, groups, SIZE, None, 0.0), still)
 
 
 def attention(cache: RowCache) -> StepAttention:
@@ -73,9 +74,10 @@ def test_a_row_attends_to_the_last_bit_alike_among_others_and_on_any_number_of_t
             assert torch.equal(attended([longest, 60, 3], groups, heads)[0], expected[0])
 
 
+@pytest.mark.parametrize("normed", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_queries_keys_and_values_that_lie_side_by_side_attend_as_apart(dtype: torch.dtype) -> None:
-    lengths, heads = [4, 9], Heads(6, 2, SIZE, None, None)
+def test_queries_keys_and_values_that_lie_side_by_side_attend_as_apart(dtype: torch.dtype, normed: bool) -> None:
+    lengths, heads = [4, 9], Heads(6, 2, SIZE, (torch.rand(SIZE), torch.rand(SIZE)) if normed else None, 1e-6)
     angle = torch.rand(len(lengths), 1, SIZE // 2)
     table = torch.cat([angle.cos()] * 2, -1), torch.cat([-angle.sin(), angle.sin()], -1)
     qkv = torch.randn(len(lengths), (heads.count + 2 * heads.groups) * SIZE).to(dtype)
