@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 import torch
 
 from engine.messages import Likely, Sampling
+from engine.noise import GOLDEN, MASK64, MIX, key_bits, mix64, waits
+from engine.scripting import scripted
 
-MASK64 = (1 << 64) - 1
-GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's constants: Steele, Lea, Flood 2014
-MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 BLOCK = 64  # tokens of a block of the vocabulary
-MIX32 = (0x7FEB352D, 0x846CA68B)  # Chris Wellons' lowbias32
 
 
 @dataclass
@@ -106,6 +104,55 @@ def sample(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     return tokens
 
 
+@scripted
+def race(shares: torch.Tensor, sums: torch.Tensor, block_keys: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """One token id per row: a block by the exponential race of the blocks' sums, then a token of it by another.
+
+    Two short races give the distribution of one over the whole vocabulary, at a hundredth of the noise.
+    """
+    size = shares.size(2)
+    blocks = torch.arange(sums.size(1), dtype=torch.int32, device=shares.device)
+    block = (sums / waits(block_keys, blocks)).argmax(-1)
+    inner = shares[torch.arange(shares.size(0), device=shares.device), block]
+    ids = block.unsqueeze(1).to(torch.int32) * size + torch.arange(size, dtype=torch.int32, device=shares.device)
+    within = (inner / waits(keys, ids)).argmax(-1)
+    return block * size + within
+
+
+@scripted
+def weighed(scores: torch.Tensor, paces: torch.Tensor, block: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shares of the tokens [rows, blocks, block] at each row's temperature, whose inverse is `paces` [rows, 1].
+
+    They are not yet divided by their sum. Also the sum of each block.
+    """
+    size = scores.size(-1)
+    shares = scores.new_zeros((scores.size(0), (size + block - 1) // block, block))
+    filled = shares.flatten(1)[:, :size]
+    torch.sub(scores, scores.amax(-1, True), out=filled)
+    filled.mul_(paces).exp_()
+    return shares, shares.sum(-1)
+
+
+@scripted
+def tried(
+    shares: torch.Tensor, sums: torch.Tensor, limits: torch.Tensor, block_keys: torch.Tensor, keys: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One token id per row, its share, and whether the shares above it reach the row's limit."""
+    tokens = race(shares, sums, block_keys, keys)
+    mine = shares.flatten(1).gather(-1, tokens.unsqueeze(1))
+    more = (shares - mine.unsqueeze(2)).relu_()  # over the drawn token's share, of those more probable
+    above = more.sum([1, 2]) + mine[:, 0] * more.sign_().sum([1, 2])  # comparing is slower
+    return tokens, mine[:, 0], above >= limits
+
+
+@scripted
+def above_only(shares: torch.Tensor, least: list[float]) -> torch.Tensor:
+    """Shares that are over their row's `least`; 0 in place of the others."""
+    for i in range(len(least)):
+        torch.threshold_(shares[i], least[i], 0.0)
+    return shares
+
+
 def from_nucleus(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     """Top-p sampling without sorting the vocabulary.
 
@@ -113,48 +160,24 @@ def from_nucleus(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     hold less than top_p together. If it is not, neither is anything less probable: those leave, and another is
     drawn with fresh noise. What stays in the end is a draw from the nucleus alone.
     """
-    shares = blocks_of(scores, draws)
-    sums = shares.sum(-1)
+    shares, sums = weighed(scores, column([1 / draw.sampling.temperature for draw in draws], scores), BLOCK)
     limits = column([draw.sampling.top_p if draw.sampling.top_p < 1 else math.inf for draw in draws], scores)
     limits = (limits * sums.sum(-1, keepdim=True))[:, 0]
     tokens = torch.zeros(len(draws), dtype=torch.long, device=scores.device)
     left = list(range(len(draws)))  # rows that still draw; `shares`, `sums` and `limits` are theirs
     for attempt in itertools.count():
-        tokens[left] = found = race(shares, sums, [row_key(draws[i], attempt) for i in left])
-        mine = shares.flatten(1).gather(-1, found[:, None])[:, :, None]
-        more = (shares - mine).relu_()  # over the drawn token's share, of those more probable; comparing is slower
-        above = more.sum((1, 2)) + mine[:, 0, 0] * more.sign_().sum((1, 2))
-        outside = above >= limits
+        keys = [row_key(draws[i], attempt) for i in left]
+        found, mine, outside = tried(shares, sums, limits, key_bits(keys, scores), key_bits(map(mix64, keys), scores))
         again = outside.nonzero()[:, 0]
+        if len(left) == len(draws) and not len(again):
+            return found
+        tokens[left] = found
         if not len(again):
             return tokens
-        shares, limits, left = shares[again], limits[again], [left[i] for i in again.tolist()]
-        shares = shares.masked_fill_(shares <= mine[again], 0)
+        left = [left[i] for i in again.tolist()]
+        shares, limits = above_only(shares[again], mine[again].tolist()), limits[again]
         sums = shares.sum(-1)
     raise AssertionError("unreachable")
-
-
-def blocks_of(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
-    """Shares of the tokens at each row's temperature, not yet divided by their sum: [rows, blocks, BLOCK]."""
-    size = scores.shape[-1]
-    shares = scores.new_zeros(len(draws), -(-size // BLOCK), BLOCK)
-    filled = shares.flatten(1)[:, :size]
-    torch.sub(scores, scores.amax(-1, keepdim=True), out=filled)
-    filled.mul_(column([1 / draw.sampling.temperature for draw in draws], scores)).exp_()
-    return shares
-
-
-def race(shares: torch.Tensor, sums: torch.Tensor, keys: Sequence[int]) -> torch.Tensor:
-    """One token id per row: a block by the exponential race of the blocks' sums, then a token of it by another.
-
-    Two short races give the distribution of one over the whole vocabulary, at a hundredth of the noise.
-    """
-    blocks = torch.arange(sums.shape[-1], dtype=torch.int32, device=shares.device)
-    block = (sums / waits(keys, blocks)).argmax(-1)
-    inner = shares[torch.arange(len(keys), device=shares.device), block]
-    ids = block[:, None].to(torch.int32) * BLOCK + torch.arange(BLOCK, dtype=torch.int32, device=shares.device)
-    within = (inner / waits([mix64(key) for key in keys], ids)).argmax(-1)
-    return block * BLOCK + within
 
 
 def from_top_k(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
@@ -167,7 +190,7 @@ def from_top_k(scores: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     values = values.masked_fill(torch.arange(values.shape[-1], device=scores.device) >= top_k, float("-inf"))
     shares = values.softmax(-1)
     before = shares.cumsum(-1) - shares
-    pace = shares / waits([row_key(draw) for draw in draws], ids.to(torch.int32))
+    pace = shares / waits(key_bits([row_key(draw) for draw in draws], scores), ids.to(torch.int32))
     pace = pace.masked_fill((before >= top_p) & (top_p < 1), -1)
     return ids.gather(-1, pace.argmax(-1, keepdim=True))[:, 0]
 
@@ -181,35 +204,3 @@ def row_key(draw: Draw, attempt: int = 0) -> int:
     """A 64-bit key of the row's seed and position, another for each attempt."""
     key = mix64((mix64(draw.sampling.seed) + draw.position * GOLDEN) & MASK64)
     return mix64((key + attempt * MIX[0]) & MASK64)
-
-
-def mix64(value: int) -> int:
-    """The splitmix64 finalizer on one unsigned 64-bit integer."""
-    value = (value + GOLDEN) & MASK64
-    value = ((value ^ (value >> 30)) * MIX[0]) & MASK64
-    value = ((value ^ (value >> 27)) * MIX[1]) & MASK64
-    return value ^ (value >> 31)
-
-
-def signed(value: int) -> int:
-    """The same 32 bits as torch's int32 holds them."""
-    return value - (1 << 32) if value >= 1 << 31 else value
-
-
-def waits(keys: Sequence[int], ids: torch.Tensor) -> torch.Tensor:
-    """Standard exponential waiting times [rows, candidates] hashed from each row's key and each token id (int32)."""
-    low = torch.tensor([[signed(key & 0xFFFFFFFF)] for key in keys], dtype=torch.int32, device=ids.device)
-    high = torch.tensor([[signed(key >> 32)] for key in keys], dtype=torch.int32, device=ids.device)
-    bits = (ids * signed(GOLDEN & 0xFFFFFFFF)) ^ low
-    for shift, factor in ((16, MIX32[0]), (15, MIX32[1])):
-        bits ^= shifted(bits, shift)
-        bits *= signed(factor)
-        bits ^= high
-    bits ^= shifted(bits, 16)
-    uniform = shifted(bits, 8).to(torch.float32).add_(0.5).div_(2**24).clamp_(max=1 - 2**-24)  # 1 would not wait
-    return uniform.log_().neg_()
-
-
-def shifted(bits: torch.Tensor, by: int) -> torch.Tensor:
-    """Logical right shift of int32 bits."""
-    return (bits >> by).bitwise_and_((1 << (32 - by)) - 1)

@@ -1,7 +1,6 @@
 """Chains of operators as one call: the numbers of the operators one by one, in TorchScript and without it."""
 
-import importlib.util
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 
 from engine import fused
 from engine.layouts import Blocks, Halves, Plain
+from tests.engine.torchscript import loaded_anew
 
 NO_HALVES = pytest.mark.skipif(
     "fbgemm" not in torch.backends.quantized.supported_engines, reason="this torch has no FBGEMM"
@@ -16,25 +16,10 @@ NO_HALVES = pytest.mark.skipif(
 HIDDEN, INNER, EPSILON = 64, 96, 1e-5
 
 
-def without_torchscript(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module as a torch without TorchScript would load it."""
-    monkeypatch.delattr(torch.jit, "script")
-    return loaded_anew()
-
-
-def loaded_anew() -> ModuleType:
-    """The module as it loads now."""
-    spec = importlib.util.spec_from_file_location("fused_anew", fused.__file__)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(params=["TorchScript", "Python"])
 def chains(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     if request.param == "Python":
-        return without_torchscript(monkeypatch)
+        return loaded_anew(fused, monkeypatch)
     assert isinstance(fused.product, torch.jit.ScriptFunction)
     return fused
 
@@ -119,7 +104,7 @@ def test_layers_side_by_side_in_one_product_have_their_own_adapters(chains: Any)
 
 def test_a_torch_without_onednn_loads_and_has_the_other_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
-    chains, x, weight = loaded_anew(), torch.randn(2, HIDDEN), weights(INNER, HIDDEN, 0)
+    chains, x, weight = loaded_anew(fused, monkeypatch, script=True), torch.randn(2, HIDDEN), weights(INNER, HIDDEN, 0)
     assert isinstance(chains.product, torch.jit.ScriptFunction)
     torch.testing.assert_close(chains.product(x, chains.Matrix(weight, None, None), 0), linear(x, weight))
 

@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 
+from engine import sample
 from engine.messages import Sampling
-from engine.sample import Draw, choose, waits
+from engine.sample import Draw, choose
+from tests.engine.torchscript import loaded_anew
 
 VOCABULARY = 50
 
@@ -76,13 +78,6 @@ def test_positions_and_seeds_are_independent_draws() -> None:
     assert pairs == pytest.approx(2000 / VOCABULARY, abs=5 * math.sqrt(2000 / VOCABULARY))
 
 
-def test_waiting_times_are_standard_exponential() -> None:
-    times = waits([2**63 + 12345], torch.arange(100_000, dtype=torch.int32))[0]
-    assert times.mean().item() == pytest.approx(1, abs=0.02)
-    assert times.var().item() == pytest.approx(1, abs=0.05)
-    assert bool((times > 0).all()) and bool(times.isfinite().all())
-
-
 def test_repetition_penalty_is_transformers_own() -> None:
     from transformers import RepetitionPenaltyLogitsProcessor
 
@@ -103,11 +98,18 @@ def test_base_and_tuned_with_one_seed_differ_only_where_their_distributions_do()
     assert sum(x == y for x, y in zip(a, b, strict=True)) > 480
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_draw_is_the_same_without_torchscript(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = torch.stack([logits(i, 1000) for i in range(rows)])
+    draws = [[Draw(Sampling(temperature=1.2, top_p=0.3, seed=i), position=p) for i in range(rows)] for p in range(40)]
+    expected = [choose(scores, some) for some in draws]
+    plainly = loaded_anew(sample, monkeypatch)
+    assert isinstance(sample.tried, torch.jit.ScriptFunction) and not isinstance(
+        plainly.tried, torch.jit.ScriptFunction
+    )
+    assert [plainly.choose(scores, some) for some in draws] == expected
+
+
 def test_log_probabilities_are_before_temperature_and_filters() -> None:
     token, logprob = (one[0] for one in choose(logits()[None], [Draw(Sampling(temperature=2, top_k=4, seed=1))]))
     assert logprob == pytest.approx(logits().log_softmax(-1)[token].item(), abs=1e-5)
-
-
-def test_every_waiting_time_is_above_nothing() -> None:
-    (soonest,) = waits([1], torch.tensor([24_890_464], dtype=torch.int32))[0].tolist()  # hashed to 24 bits of 1
-    assert 0 < soonest < 1e-6
