@@ -119,9 +119,6 @@ def sendable(call: ToolCall) -> ToolCall:
 
 
 if __name__ == "__main__":
-    from engine.settings import prepare_process
+    from engine.headless_command import command
 
-    prepare_process()
-    from engine.headless_agent import main
-
-    raise SystemExit(main())
+    command("engine.headless_agent")

@@ -223,9 +223,6 @@ def counted(begin: Begin, end: End | None) -> int | None:
 
 
 if __name__ == "__main__":
-    from engine.settings import prepare_process
+    from engine.headless_command import command
 
-    prepare_process()
-    from engine.headless import main
-
-    raise SystemExit(main())
+    command("engine.headless")

@@ -110,6 +110,17 @@ def shared(args: argparse.Namespace) -> int:
     return 0
 
 
+def waited_for(found: list[Job]) -> list[Job]:
+    """The jobs once they are over. A job is a process of its own: Ctrl+C ends the waiting, not the job."""
+    try:
+        return [jobs.wait(job) for job in found]
+    except KeyboardInterrupt:
+        runs = ", ".join(job.folder.name for job in found if not Job.read(job.folder).over)
+        if runs:
+            print(f"Still training: {runs}. To end it: python -m engine.jobs stop RUN", file=sys.stderr)
+        raise
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command: 0 when all is well, 1 when a job failed, 2 when the request was wrong."""
     args = parser().parse_args(arguments)
@@ -123,12 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = [jobs.resume(found[0])]
         elif args.command == "stop":
             jobs.stop(found[0], args.now)
+            if not args.now:
+                print(f"{found[0].name} saves and ends after the step that it is in.", file=sys.stderr)
         elif args.command == "delete":
             jobs.delete(found[0])
             print(f"{found[0].name} is deleted.")
             return 0
         if getattr(args, "wait", False):
-            found = [jobs.wait(job) for job in found]
+            found = waited_for(found)
         return report([Job.read(job.folder) for job in found], args.json, many=len(found) > 1)
     except Problem as problem:
         print(problem, file=sys.stderr)

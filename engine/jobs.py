@@ -224,9 +224,6 @@ def describe(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from engine.settings import prepare_process
+    from engine.headless_command import command
 
-    prepare_process()
-    from engine.headless_jobs import main
-
-    raise SystemExit(main())
+    command("engine.headless_jobs")

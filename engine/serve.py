@@ -121,9 +121,6 @@ def running(service: Service, host: str = "127.0.0.1", port: int = 0) -> Iterato
 
 
 if __name__ == "__main__":
-    from engine.settings import prepare_process
+    from engine.headless_command import command
 
-    prepare_process()
-    from engine.headless_serve import main
-
-    raise SystemExit(main())
+    command("engine.headless_serve")

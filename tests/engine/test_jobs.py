@@ -17,7 +17,7 @@ import pytest
 from engine import jobs
 from engine.catalog import all_models, find
 from engine.errors import Problem
-from engine.headless_jobs import main
+from engine.headless_jobs import main, waited_for
 from engine.recipe import preset
 from engine.settings import ROOT, settings
 from engine.teaching.identity import alive, boot, identity
@@ -197,6 +197,21 @@ def test_sweep_queues_a_run_for_each_value(runs: Path, toy: Path, pairs: Path, c
     many = ",".join(str(number) for number in range(1, 40))
     assert main([*args, "--sweep", f"rank={many}"]) == 2 and "the most at once" in capsys.readouterr().err
     assert len(jobs.all_jobs()) == 2, "a sweep that was refused started runs"
+
+
+def test_ctrl_c_ends_the_waiting_and_says_that_the_job_goes_on(
+    runs: Path, toy: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    over, job = (jobs.start(small(toy, pairs, steps=2), launch=False) for _ in range(2))
+    write_json(over.folder / "state.json", {"state": "done"})
+
+    def interrupted(job: Job) -> Job:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        waited_for([over, job])
+    assert capsys.readouterr().err == f"Still training: {job.id}. To end it: python -m engine.jobs stop RUN\n"
 
 
 def test_real_process_outlives_its_starter_and_is_stopped_by_another(toy: Path, pairs: Path):
