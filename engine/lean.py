@@ -153,25 +153,26 @@ class LeanForward:
     ) -> torch.Tensor:
         """Logits [len(last), vocabulary], float32, of the tokens at the places `last` of `ids` [tokens]."""
         x = self.head.rows(ids) if self.tied else nn.functional.embedding(ids, self.embedding.weight)
-        x, fill = x.to(self.dtype), self._fill(len(ids))
+        x, more = x.to(self.dtype), self._fill(len(ids))
         table = self._rotary(positions)
         for i, one in enumerate(self.blocks):
             of_qkv, of_o, *of_gates_and_down = self.adapters.shares(one.inputs)
-            norm = one.before
-            qkv = fused.read(x, norm.weight, norm.epsilon, one.qkv.matrix, fill, of_qkv)
+            qkv = fused.read(x, one.before.weight, one.before.epsilon, one.qkv.matrix, more, of_qkv)
             attended = attend.joined(i, qkv, one.heads, table).to(self.dtype)
-            x = fused.plus(attended, one.o.matrix, fill, x, of_o)
+            x = fused.plus(attended, one.o.matrix, more, x, of_o)
             if i + 1 == len(self.blocks) and len(last) < len(x):
-                x, fill = x[last], self._fill(len(last))  # nothing but these is read any more
+                x = x[last]  # nothing but these is read any more
                 if not len(x):
                     return x.new_empty(0, self.head.sizes[0], dtype=torch.float32)
+                more = self._fill(len(x))
                 self.adapters.only(last.tolist())
                 of_gates_and_down = self.adapters.shares(one.inputs)[2:]
-            x = one.feed_forward(x, fill, of_gates_and_down)
+            x = one.feed_forward(x, more, of_gates_and_down)
         h = fused.normed(x, self.norm.weight, self.norm.epsilon)
-        return fused.product(h, self.head.matrix, fill).float()
+        return fused.product(h, self.head.matrix, more).float()
 
     def _fill(self, rows: int) -> int:
+        """By how many rows products of so many are filled up."""
         return fill(rows) if isinstance(self.head.layout, Halves) else 0
 
     def _rotary(self, positions: torch.Tensor) -> Rotary:
