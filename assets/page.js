@@ -7,6 +7,14 @@
     }
   });
 
+  // A list of choices opens at any key but Escape, at Tab too, and would stay open over the page when that leads on
+  document.addEventListener("keydown", (event) => {
+    const field = event.target;
+    if (event.key === "Tab" && field.getAttribute?.("role") === "combobox") {
+      setTimeout(() => field.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true })));
+    }
+  });
+
   // Several streaming logs would all be read out at once under one name: each gets its lane's name and falls
   // silent, and the one status line speaks for all of them
   const name = () => {

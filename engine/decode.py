@@ -234,6 +234,8 @@ class DecodeLoop:
             self.reading.prompts.remove(prompt)
             if prompt.row:
                 prompt.row.finish("stopped")
+        if not self.reading.prompts:
+            return
         pieces = self.reading.pieces(self._spare_tokens())
         tokens = sum(count for _, count in pieces)
         logits, seconds = self._computed(lambda: self.passes.read(pieces), self._reading_threads(tokens))

@@ -73,8 +73,10 @@ def choices(request: gr.Request) -> Any:
 
 @asks("look")
 def open_named(request: gr.Request, bench: Bench, value: str) -> list[Any]:
-    """Open a sample or a kept dataset."""
-    return laid_out(bench, named_table(value or "", request))
+    """Open a sample or a kept dataset; nothing where the field is left empty."""
+    if not value:
+        return [gr.skip()] * (2 + len(arranged(bench)))
+    return laid_out(bench, named_table(value, request))
 
 
 def named_table(value: str, request: gr.Request) -> Table:

@@ -15,6 +15,7 @@ from fastapi import HTTPException
 WRONG_A_NAME = 5  # wrong passwords a minute for one name
 WRONG_IN_ALL = 20  # and for all names together: behind a tunnel every caller has the same address
 MINUTE = 60.0
+SHUT_FOR = "Five wrong passwords shut this form for a minute, to the right one, too."
 LASTS = 12 * 3600.0  # seconds after which a login must be repeated
 MOST_NAMES = 1000
 # Gradio answers these without a login; whoever knows an event's id could end it
@@ -30,14 +31,18 @@ class Entrance:
         self.since: dict[str, float] = {}
 
     def __call__(self, name: str, password: str) -> bool:
-        """Whether this is the owner; Gradio asks it at /login. Raises HTTPException 429 after too many wrong tries."""
+        """Whether this is the owner; Gradio asks it at /login. Raises HTTPException 400 after too many wrong tries.
+
+        400, not 429, because Gradio's form says something at 400 alone; what it says is that the password is wrong, so
+        SHUT_FOR stands above it.
+        """
         now = self.clock()
         for times in self.wrong.values():
             while times and now - times[0] > MINUTE:
                 times.popleft()
         self.wrong = {each: times for each, times in self.wrong.items() if times}
         if len(self.wrong.get(name, ())) >= WRONG_A_NAME or sum(map(len, self.wrong.values())) >= WRONG_IN_ALL:
-            raise HTTPException(429, "Too many wrong passwords. Wait a minute, then try again.", {"Retry-After": "60"})
+            raise HTTPException(400, "Too many wrong passwords. Wait a minute, then try again.", {"Retry-After": "60"})
         given = [part.encode() for part in (name, password)]
         right = [hmac.compare_digest(mine.encode(), part) for mine, part in zip(self.auth, given, strict=True)]
         if not all(right):

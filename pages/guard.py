@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from engine.settings import LOOPBACK
-from pages.entrance import Entrance
+from pages.entrance import MINUTE, Entrance
 from pages.launch import Launch
 
 Scope = MutableMapping[str, Any]
@@ -28,6 +30,9 @@ CONTENT_POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' data: blob:; connect-src 'self' data: blob:; "
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {ancestors}"
 )
+SENDING = re.compile(r"/+gradio_api/+upload(/|$)", re.IGNORECASE)
+LARGEST_SENT = 2**21  # bytes of a visitor's file: the page takes nothing but exported conversations from visitors
+SENT_A_MINUTE = 20  # such files, of all visitors together
 SPACE_FRAMES = "'self' https://huggingface.co https://*.hf.space"
 
 
@@ -39,6 +44,7 @@ class Guard:
 
     def __init__(self, app: App, launch: Launch, hosts: set[str], entrance: Entrance | None = None):
         self.app, self.launch, self.hosts, self.entrance = app, launch, hosts, entrance
+        self.sent: deque[float] = deque(maxlen=SENT_A_MINUTE)  # when visitors sent files of late, monotonic seconds
         ancestors = SPACE_FRAMES if launch.on_space else "'self'"
         self.headers = [
             (b"content-security-policy", CONTENT_POLICY.format(ancestors=ancestors).encode()),
@@ -65,7 +71,19 @@ class Guard:
             return "Diptych does not answer under this name."
         if origin is not None and not self.same(origin, host):
             return "Diptych answers only its own page."
-        return self.without_login(scope, headers)
+        return self.too_much_sent(scope, headers) or self.without_login(scope, headers)
+
+    def too_much_sent(self, scope: Scope, headers: dict[bytes, str]) -> str | None:
+        """Why a stranger's file is not taken: Gradio keeps whatever comes for a day."""
+        if self.launch.mode != "visitor" or not SENDING.match(plain(scope["path"])):
+            return None
+        if not headers.get(b"content-length", "").isdigit() or int(headers[b"content-length"]) > LARGEST_SENT:
+            return f"Visitors of an open demo may send files of up to {LARGEST_SENT // 2**20} MB."
+        now = time.monotonic()
+        if len(self.sent) == SENT_A_MINUTE and now - self.sent[0] < MINUTE:
+            return "Too many files were sent here within a minute. Wait a minute, then try again."
+        self.sent.append(now)
+        return None
 
     def without_login(self, scope: Scope, headers: dict[bytes, str]) -> str | None:
         """Why a request needs a login first, where there is an owner."""

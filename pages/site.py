@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 
 from engine.serve import Beside, Service
 from engine.settings import ASSETS, settings
-from pages.entrance import Entrance
+from pages.entrance import SHUT_FOR, Entrance
 from pages.guard import Guard
 from pages.launch import Launch, unusable
 from pages.rooms import ROOMS, Room
@@ -110,7 +110,7 @@ def launched(
         server_name=launch.host,
         server_port=launch.port or None,
         share=launch.share,
-        auth_message="This Diptych belongs to somebody. Log in to use it.",
+        auth_message=f"This Diptych belongs to somebody. Log in to use it. {SHUT_FOR}",
         app_kwargs={"middleware": middleware, "routes": routes()},
         theme=theme(),
         css_paths=[

@@ -47,6 +47,20 @@ def both_done(tab: Page) -> None:
     expect(tab.locator("#status")).to_have_text("Lane 1 done, lane 2 done")
 
 
+def test_lists_of_choices_close_when_the_tab_key_leads_on(tab: Page):
+    models = [tab.get_by_role("combobox", name=f"Model of lane {number}") for number in (1, 2)]
+    chosen = [model.input_value() for model in models]
+    for model in models:
+        model.focus()
+        expect(model).to_have_attribute("aria-expanded", "true")
+        expect(tab.get_by_role("option")).not_to_have_count(0)
+        model.press("Tab")
+        expect(model).not_to_be_focused()
+        expect(model).to_have_attribute("aria-expanded", "false")
+        expect(tab.get_by_role("option")).to_have_count(0)
+    assert [model.input_value() for model in models] == chosen
+
+
 def test_type_send_and_see_both_columns_grow(tab: Page, stage: Stage):
     stage.scripts = SLOW
     ask(tab, "What is fat-tailedness?")

@@ -14,6 +14,7 @@ import torch
 from engine.decode import MOST_ROWS, READING, DecodeLoop
 from engine.errors import Problem
 from engine.messages import Begin, Piece
+from engine.rows import Row
 from engine.scheduler import Scheduler
 from engine.threads import ThreadChoice, on_threads
 from tests.engine.rows import ARCHITECTURES, TOKENIZER, VOCABULARY, end, greedy, network, request, run, tokens
@@ -118,6 +119,17 @@ def test_a_row_stopped_before_it_joined_never_computes(loop: DecodeLoop) -> None
         row.stopping = True
     assert row.over.wait(5)
     assert tokens(events) == [] and end(events).reason == "stopped"
+
+
+def test_rows_stopped_while_their_prompts_are_read_are_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    loop, events = DecodeLoop(network(), TOKENIZER, 512), []  # its turns are taken here
+    row = Row(request(prompts()[0]), events.append, loop)
+    loop._waiting = [row]
+    loop._admit()
+    row.stopping = True
+    loop._turn()
+    assert row.over.is_set() and end(events).reason == "stopped" and not loop.reading.prompts
+    assert not caplog.records
 
 
 def test_a_row_ends_where_the_context_ends(loop: DecodeLoop) -> None:

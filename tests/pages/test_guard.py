@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from pages.guard import Guard
+from pages.entrance import MINUTE
+from pages.guard import LARGEST_SENT, SENT_A_MINUTE, Guard
 from pages.launch import Launch
 
 
@@ -114,3 +115,28 @@ def test_share_link_and_network_address_let_only_their_own_page_in():
 def test_space_may_be_framed_by_the_hub_only():
     headers = dict(Guard(None, Launch(on_space=True, open_demo=True), set()).headers)
     assert b"frame-ancestors 'self' https://huggingface.co https://*.hf.space" in headers[b"content-security-policy"]
+
+
+def sent(guard: Guard, size: str | None, path: str = "/gradio_api/upload") -> str | None:
+    headers = [(b"host", b"127.0.0.1")] + ([(b"content-length", size.encode())] if size is not None else [])
+    return guard.refusal({"type": "http", "path": path, "headers": headers})
+
+
+def test_strangers_send_small_files_and_few_of_them(monkeypatch: pytest.MonkeyPatch):
+    guard = Guard(None, Launch(open_demo=True), set())
+    for path in ("/gradio_api/upload", "//gradio_api//upload", "/gradio_api/%75pload", "/GRADIO_API/upload/x"):
+        assert "up to 2 MB" in str(sent(guard, str(LARGEST_SENT + 1), path))
+    assert "up to 2 MB" in str(sent(guard, None)) and "up to 2 MB" in str(sent(guard, "many"))
+    now = 1000.0
+    monkeypatch.setattr("pages.guard.time.monotonic", lambda: now)
+    assert [sent(guard, "10") for _ in range(SENT_A_MINUTE)] == [None] * SENT_A_MINUTE
+    assert "Wait a minute" in str(sent(guard, "10"))
+    assert sent(guard, "10", "/gradio_api/queue/join") is None, "only files are counted"
+    now += MINUTE
+    assert sent(guard, "10") is None
+
+
+@pytest.mark.parametrize("launch", [Launch(), Launch(share=True, auth=("a", "b" * 8))])
+def test_owners_send_what_the_page_takes(launch: Launch):
+    guard = Guard(None, launch, set())
+    assert [sent(guard, "40000000") for _ in range(SENT_A_MINUTE + 2)] == [None] * (SENT_A_MINUTE + 2)
