@@ -257,7 +257,9 @@ def wire_transcript(talk: gr.State, stage: Stage, setup: Setup, files: Files, sa
 
 
 def wire_documents(setup: Setup) -> None:
-    """Offer the collections that there are when the page is opened."""
-    page = Context.root_block
+    """Offer the collections that there are when the page is opened, and whenever the tab is chosen."""
+    page, tab = Context.root_block, Context.block
     if page is not None:
         page.load(converse.documents, None, setup.documents, **INSTANT)
+    if isinstance(tab, gr.Tab):
+        tab.select(converse.documents, None, setup.documents, **INSTANT)

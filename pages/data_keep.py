@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import gradio as gr
 from engine.data.exports import FORMATS
 from engine.data.hub_data import push
 from engine.data.prepare import CUSTOM
-from engine.data.shelf import save
+from engine.data.shelf import Saved, save, saved
 from engine.datasets import split
 from engine.errors import Problem
 from pages import data_render as render
@@ -57,8 +57,15 @@ def keep(
     else:
         parts = zip(split(rows, validation or 0, test or 0, int(seed or 0)), ("", " validation", " test"), strict=True)
         kept = [save(part, f"{name}{ending}", owner, own) for part, ending in parts if part.examples]
-    told = ", ".join(f"{each.name} ({each.rows:,} rows)" for each in kept)
-    return [render.told(f"Saved: {told}."), gr.update(choices=shelf(True))]
+    told = ", ".join(f"{each.name} ({each.rows:,} {'row' if each.rows == 1 else 'rows'})" for each in kept)
+    return [render.told(f"Saved: {told}.{older(name, kept)}"), gr.update(choices=shelf(True))]
+
+
+def older(name: str, kept: Sequence[Saved]) -> str:
+    """A word about parts of an earlier split under this name that the new one did not replace."""
+    parts = {f"{name} validation", f"{name} test"} - {each.name for each in kept}
+    left = [each.name for each in saved() if each.name in parts]
+    return f" From an earlier split there is still {' and '.join(left)}: rows of it may be among these." if left else ""
 
 
 @asks("push dataset")

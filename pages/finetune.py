@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import gradio as gr
 from gradio.components import Component
+from gradio.context import Context
 
 from engine.recipe import KNOBS
 from pages import teach_moves as moves
@@ -41,17 +42,23 @@ def build(launch: Launch) -> None:
     gr.on(changes, moves.reckon, sizes, memory, **QUIET).then(moves.fits, values, note, **QUIET)
     follow([cast(gr.Dropdown, fields["model"])], bases=True)
     gr.on(None, moves.offer, None, fields["data"], queue=False, **QUIET)  # when the page is opened
+    if isinstance(Context.block, gr.Tab):  # the Data tab may have kept some since
+        Context.block.select(moves.offer, None, fields["data"], queue=False, **QUIET)
     started = start_button.click(
         moves.start, [ticket, upload, swept, *values], [ticket, view["choice"]], concurrency_limit=1, **QUIET
     )
     started.success(moves.look, *refresh, **QUIET)
-    for name in ("stop", "resume", "delete"):
-        acted = view[name].click(getattr(moves, name), [view["choice"]], None, queue=False, **QUIET)
+    for button, name in (("stop", "stop"), ("resume", "resume"), ("really", "delete")):
+        acted = view[button].click(getattr(moves, name), [view["choice"]], None, queue=False, **QUIET)
         acted.then(moves.look, *refresh, **QUIET)
+    view["delete"].click(moves.sure, None, view["sure"], queue=False, **QUIET)
+    for unsure in (view["keep"].click, view["really"].click, view["choice"].change):  # what was asked of one run only
+        unsure(moves.unsure, None, view["sure"], queue=False, **QUIET)
     reused = [fields[name] for name in KNOBS if name != "data"]
     view["reuse"].click(moves.reuse, [view["choice"]], reused, queue=False, **QUIET)
     called = [view["name"], view["notes"]]
-    view["calling"].expand(moves.named, [view["choice"]], called, queue=False, **QUIET)
+    for asks in (view["calling"].expand, view["choice"].change):  # what is saved must be what the chosen run is called
+        asks(moves.named, [view["choice"]], called, queue=False, **QUIET)
     renamed = view["rename"].click(moves.rename, [view["choice"], *called], view["name"], queue=False, **QUIET)
     renamed.then(moves.look, *refresh, **QUIET)
     fields["data"].input(moves.in_style, [fields["data"]], fields["style"], queue=False, **QUIET)
@@ -105,7 +112,11 @@ def runs_view() -> dict[str, Any]:
         view["stop"] = gr.Button("Stop and save", size="sm", interactive=False, elem_id="run-stop")
         view["resume"] = gr.Button("Resume", size="sm", interactive=False, elem_id="run-resume")
         view["reuse"] = gr.Button("Use its values", size="sm", elem_id="run-reuse")
-        view["delete"] = gr.Button("Delete", size="sm", variant="stop", interactive=False, elem_id="run-delete")
+        view["delete"] = gr.Button("Delete…", size="sm", variant="stop", interactive=False, elem_id="run-delete")
+    with gr.Row(visible=False, elem_id="run-sure", elem_classes="fields") as view["sure"]:
+        gr.HTML('<p class="note">Delete this run with its checkpoints and its model?</p>')
+        view["really"] = gr.Button("Delete it", size="sm", variant="stop", elem_id="run-really")
+        view["keep"] = gr.Button("Keep it", size="sm", elem_id="run-keep")
     view["plot"] = gr.LinePlot(
         x="step",
         y="loss",
@@ -117,6 +128,7 @@ def runs_view() -> dict[str, Any]:
         elem_id="run-plot",
         label="Loss",
     )
+    view["lines"] = gr.Textbox("", visible="hidden", label="Lines of the plot", elem_id="run-lines")
     view["sweep"] = gr.HTML(elem_id="run-sweep")
     with gr.Accordion("Before and after", open=True):
         view["table"] = gr.HTML(elem_id="run-table")
@@ -145,6 +157,7 @@ def watching(view: dict[str, Any]) -> tuple[list[Component], list[Component]]:
     outputs = [last, *(view[part] for part in moves.VIEW)]
     gr.Timer(GLANCE).tick(moves.glance, [seen], [seen], queue=False, **QUIET)
     seen.change(moves.look, inputs, outputs, queue=False, **QUIET)
+    view["lines"].change(moves.coloured, view["lines"], view["plot"], queue=False, **QUIET)
     for part in ("choice", "others"):
         view[part].input(moves.look, inputs, outputs, queue=False, **QUIET)
     return inputs, outputs

@@ -28,7 +28,7 @@ from pages.teach_form import OUTSIDE, SIZES, examples, recipe_from
 from pages.teach_memory import memory_chart, work_ahead
 
 VIEW = (
-    "list", "choice", "others", "line", "plot", "sweep", "answers", "table", "log", "stop", "resume", "delete",
+    "list", "choice", "others", "line", "plot", "lines", "sweep", "answers", "table", "log", "stop", "resume", "delete",
 )  # fmt: skip
 
 
@@ -124,9 +124,23 @@ resume = move("train", jobs.resume)
 delete = move("delete run", jobs.delete)
 
 
+@asks("delete run")
+def sure(request: gr.Request) -> Any:
+    """Ask whether the run is really to go."""
+    return gr.update(visible=True)
+
+
+@asks("see jobs")
+def unsure(request: gr.Request) -> Any:
+    """Ask no more."""
+    return gr.update(visible=False)
+
+
 @asks("see jobs")
 def named(request: gr.Request, run: str | None) -> tuple[str, str]:
-    """Name and notes of the chosen run, to be changed."""
+    """Name and notes of the chosen run, to be changed; empty where none is chosen."""
+    if not run:
+        return "", ""
     job = chosen(visitor(request), run)
     return job.name, str(job.record.get("notes") or "")
 
@@ -186,7 +200,8 @@ def look(request: gr.Request, run: str | None, others: list[str] | None, last: d
         "choice": (names, job.id if job else None),
         "others": (names, kept),
         "line": render.headline(job),
-        "plot": render.points([*([job] if job else []), *overlaid]),
+        "plot": (points := render.points([*([job] if job else []), *overlaid])),
+        "lines": json.dumps(list(dict.fromkeys(points["line"]))),
         "sweep": render.sweep(job, found),
         "answers": render.answers(job),
         "table": render.before_after(job),
@@ -197,6 +212,12 @@ def look(request: gr.Request, run: str | None, others: list[str] | None, last: d
     }
     said = {"choice": run, "others": others or []}
     return [view, *(gr.skip() if last.get(part) == view[part] else update(part, view[part], said) for part in VIEW)]
+
+
+@asks("see jobs")
+def coloured(request: gr.Request, lines: str) -> gr.LinePlot:
+    """The plot's lines by name, once its points are there: it knows only those of its first points by itself."""
+    return gr.LinePlot(color_map=render.colours(json.loads(lines or "[]")))
 
 
 def update(part: str, value: Any, said: dict[str, Any]) -> Any:

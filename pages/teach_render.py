@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from html import escape
@@ -18,6 +19,7 @@ WORDS = {
 }  # fmt: skip
 HEADS = ("Run", "State", "Step", "Loss", "Validation", "Model", "Started")
 MOST_POINTS = 400  # of one line of the plot
+LINES = ("#4f6bd8", "#c98a1b", "#2f9e77", "#b0529c", "#c2553d", "#3a97b8", "#8a6fc9", "#7a8292")
 MOST_RUNS = 50
 LOG_LINES = 40
 
@@ -136,6 +138,11 @@ def points(jobs: Sequence[Job]) -> dict[str, list]:
                 columns["loss"].append(value)
                 columns["line"].append(f"{job.name}, {title}" if len(jobs) > 1 else title)
     return columns
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each line of the loss plot."""
+    return dict(zip(names, itertools.cycle(LINES)))
 
 
 def answers(job: Job | None) -> str:

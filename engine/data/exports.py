@@ -38,15 +38,15 @@ def as_csv(dataset: Dataset) -> str:
     long = any(len(example.messages) > 3 or example.messages[-1].tool_calls for example in dataset.examples)
     plain = all(example.plain for example in dataset.examples)
     columns = ["text"] if plain else ["messages"] if long else ["system", "prompt", "response"]
-    others = [name for name in names if name not in columns]
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow([cell(name) for name in (*columns, *others)])
+    heads = [f"{name} (column)" if name in columns else name for name in names]  # both are there, under two names
+    writer.writerow([cell(name) for name in (*columns, *heads)])
     for example in dataset.examples:
         said: dict[str, Any] = {"text": example.response, "prompt": example.prompt, "response": example.response}
         said["system"] = "\n".join(m.content for m in example.messages if m.role == "system")
         said["messages"] = json.dumps([spelled(message) for message in example.messages], ensure_ascii=False)
         values = dict(example.fields)
-        row = [said[name] for name in columns] + [values.get(name, "") for name in others]
+        row = [said[name] for name in columns] + [values.get(name, "") for name in names]
         writer.writerow([cell(value) for value in row])
     return out.getvalue()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unicodedata
@@ -68,11 +69,11 @@ def saved() -> list[Saved]:
 
 
 def save(dataset: Dataset, name: str, owner: str, style: Mapping[str, str] | None = None) -> Saved:
-    """Keep a dataset under a name; what had that name before is replaced. Raises Problem.
+    """Keep a dataset under a name; what had that name before is replaced, and nothing else. Raises Problem.
 
     The rows are written before their description, so that what is listed is whole.
     """
-    slug = slug_of(name)
+    slug = free_slug(name.strip())
     if not dataset.examples:
         raise Problem("There is no row to save. Load a dataset first.")
     path = folder() / f"{slug}.jsonl"
@@ -86,6 +87,23 @@ def save(dataset: Dataset, name: str, owner: str, style: Mapping[str, str] | Non
     except OSError as error:
         raise Problem(f"The dataset could not be saved: {error.strerror or error}. Make room and try again.") from error
     return kept
+
+
+def free_slug(name: str) -> str:
+    """The file name for a dataset of that name: its own if it is kept already, never another's. Raises Problem."""
+    slug = slug_of(name)
+    names = (slug if number == 1 else f"{slug}-{number}" for number in itertools.count(1))
+    return next(each for each in names if called(folder() / f"{each}.json") in (None, name.casefold()))
+
+
+def called(path: Path) -> str | None:
+    """The name in a description, in small letters; "" if it cannot be read, None if there is no such file."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["name"]).casefold()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def write(path: Path, text: str) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import time
 from pathlib import Path
 
+from PIL import Image, ImageColor
 from playwright.sync_api import Locator, Page, expect
 
 from engine import jobs
 from engine.teaching.runs import Job, write_json
+from pages.teach_render import LINES
 from tests.browser.conftest import ready
+from tests.engine.teaching import small
 
 TABS = ("Compare", "Fine-tune")
 # a machine that draws a frame only now and then
@@ -81,6 +86,70 @@ def test_start_watch_reload_stop_resume_and_find_the_model_in_compare(tab: Page,
     tab.locator("#model-2 input").click()
     tab.get_by_role("option", name="browser bot").click()
     expect(tab.locator("#lane-2 .kind.tuned")).to_contain_text("adapter")
+
+
+def over(name: str, notes: str, toy: Path, pairs: Path) -> Job:
+    """A run that is over, with no curve yet."""
+    job = jobs.start(small(toy, pairs, name=name), launch=False)
+    write_json(job.folder / "state.json", {"state": "done"})
+    jobs.rename(job, name, notes)
+    return job
+
+
+def log(job: Job, line: str, start: float) -> None:
+    """Write a falling line of losses."""
+    with (job.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps({"step": step, line: start - step / 10}) + "\n" for step in range(10))
+
+
+def drawn(tab: Page) -> int:
+    """How many lines the plot shows."""
+    picture = Image.open(io.BytesIO(tab.locator("#run-plot").screenshot())).convert("RGB")
+    there = set(picture.getdata())
+    return sum(ImageColor.getrgb(colour) in there for colour in LINES)
+
+
+def wait_for_lines(tab: Page, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while (found := drawn(tab)) != count:
+        assert time.monotonic() < deadline, f"the plot shows {found} lines instead of {count}"
+        tab.wait_for_timeout(100)
+
+
+def test_the_plot_draws_every_line_and_the_name_is_that_of_the_chosen_run(
+    tab: Page, runs: Path, toy: Path, pairs: Path
+):
+    first, second = over("first bot", "old notes", toy, pairs), over("second bot", "new notes", toy, pairs)
+    for job in (first, second):
+        log(job, "eval_loss", 3 if job is first else 5)
+    tab.reload()
+    open_tab(tab)
+    told(tab, "second bot")
+    wait_for_lines(tab, 1)
+    for job in (first, second):
+        log(job, "loss", 4 if job is first else 6)
+    wait_for_lines(tab, 2)
+    tab.locator("#run-others input").click()
+    tab.get_by_role("option", name="first bot").click()
+    tab.keyboard.press("Tab")
+    expect(tab.get_by_role("option")).to_have_count(0)
+    wait_for_lines(tab, 4)
+    tab.locator("#run-calling button").first.click()
+    expect(tab.locator("#run-name").locator("input, textarea")).to_have_value("second bot")
+    tab.locator("#run-choice input").click()
+    tab.get_by_role("option", name="first bot").click()
+    expect(tab.locator("#run-name").locator("input, textarea")).to_have_value("first bot")
+    expect(tab.locator("#run-notes textarea")).to_have_value("old notes")
+
+    tab.locator("#run-delete").click()
+    tab.locator("#run-keep").click()
+    expect(tab.locator("#run-really")).not_to_be_visible()
+    assert len(jobs.all_jobs()) == 2
+    tab.locator("#run-delete").click()
+    tab.locator("#run-really").click()
+    told(tab, "second bot")
+    expect(tab.locator("#run-really")).not_to_be_visible()
+    assert [job.name for job in jobs.all_jobs()] == ["second bot"]
 
 
 def test_what_is_typed_while_the_form_opens_is_kept_however_slow_the_machine(tab: Page):

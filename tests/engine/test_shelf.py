@@ -43,6 +43,18 @@ def test_saving_under_the_same_name_replaces(home: Path):
     assert [(each.name, each.rows) for each in saved()] == [("A", 5)]
 
 
+def test_another_name_never_replaces_what_is_kept(home: Path):
+    names = ["данные 1", "Вопросы 1", "1", "x" * 60 + " one", "x" * 60 + " two"]
+    for count, name in enumerate(names, 3):
+        shelf.save(pairs(count), name, "")
+    for count, name in enumerate(names, 10):
+        shelf.save(pairs(count), name, "")
+    assert {each.name: each.rows for each in saved()} == dict(zip(names, range(10, 15), strict=True))
+    assert len({each.path for each in saved()}) == len(names)
+    (home / "datasets" / "mine.json").write_text("damaged")
+    assert shelf.save(pairs(3), "mine", "").path.stem == "mine-2"
+
+
 @pytest.mark.parametrize("name", ["", "   ", "../..", "日本"])
 def test_name_without_a_letter_is_refused(name: str):
     with pytest.raises(Problem, match="at least one letter"):
@@ -106,6 +118,16 @@ def test_csv_reads_back(tmp_path: Path):
     path = tmp_path / "a.csv"
     path.write_text(as_csv(rows), newline="")
     assert [e.messages for e in read(path).examples] == [e.messages for e in rows.examples]
+
+
+def test_csv_keeps_columns_that_are_called_as_its_own():
+    fields = (("prompt", "the column"), ("system", "S"), ("kind", "k"))
+    rows = Dataset("d", (replace(pair("made prompt", "r", 1), fields=fields),))
+    (row,) = csv.DictReader(io.StringIO(as_csv(rows)))
+    assert row == {
+        "system": "", "prompt": "made prompt", "response": "r",
+        "prompt (column)": "the column", "system (column)": "S", "kind": "k",
+    }  # fmt: skip
 
 
 def test_csv_of_long_talks_keeps_every_turn(tmp_path: Path):

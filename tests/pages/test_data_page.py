@@ -234,6 +234,14 @@ def test_kept_rows_can_be_split_and_carry_a_style_of_ones_own(bench: Bench):
     assert kept["rows"].style["turn"] == turn
 
 
+def test_parts_of_an_earlier_split_are_told(bench: Bench):
+    keep(ME, bench, "rows", 0.1, 0.2, 5, *LOOK)
+    assert "earlier" not in keep(ME, bench, "rows", 0.1, 0.2, 6, *LOOK)[0]
+    assert "there is still rows test: rows of it may" in keep(ME, bench, "rows", 0.1, 0, 7, *LOOK)[0]
+    told = keep(ME, bench, "rows", 0, 0, 0, *LOOK)[0]
+    assert "rows validation" in told and "rows test" in told
+
+
 def test_rows_that_cannot_be_trained_on_are_not_kept():
     few = pasted(ROWS.splitlines()[0])
     with pytest.raises(gr.Error, match="at least 10 rows"):
