@@ -34,6 +34,27 @@
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();
 
+  // A person's words are drawn with entities for whatever Markdown would read (pages/literal.py); where they are edited
+  // or copied they are what was typed
+  const typed = (drawn) =>
+    drawn
+      .replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(code))
+      .replace(/^&nbsp;$/gm, "")
+      .replaceAll("&nbsp;", " ");
+  new MutationObserver(() => {
+    for (const box of document.querySelectorAll(".user-row textarea:not([data-typed])")) {
+      box.dataset.typed = "";
+      box.value = typed(box.value);
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  }).observe(document.body, { childList: true, subtree: true });
+  let pressed = null;
+  document.addEventListener("click", (event) => (pressed = event.target), true);
+  const copy = navigator.clipboard?.writeText.bind(navigator.clipboard);
+  if (copy) {
+    navigator.clipboard.writeText = (text) => copy(pressed?.closest?.(".user-row") ? typed(text) : text);
+  }
+
   // When a tab or a fold is first opened, Gradio writes every field's first value into it once more, one frame later:
   // what a script (or a very quick hand) has typed by then would be lost. Until that frame is over the page says that
   // nothing can be typed yet.

@@ -12,6 +12,7 @@ from engine.acting.schema import Unreadable, read_object
 from engine.acting.steps import Done, Step, Words
 from engine.messages import Message, ToolCall, ToolResult
 from engine.tools import Tool
+from pages.literal import literal
 
 State = Literal["waiting", "running", "done", "failed", "refused"]
 STATES: dict[State, str] = {
@@ -63,6 +64,8 @@ Shown = Said | Fold | Remark
 def bubble(step: Shown) -> dict[str, Any]:
     """One step as a message of the Chatbot. Text goes in as a block: Gradio strips plain strings."""
     match step:
+        case Said(role="user", text=text):
+            return message("user", literal(text))  # page.js takes that back where it is edited or copied
         case Said(role=role, text=text):
             return message(role, text)
         case Remark(text=text):

@@ -163,6 +163,30 @@ def test_an_earlier_question_is_edited_in_place(chat: Page, actor: Actor):  # no
     assert [m.content for m in actor.model.asked[-1][1:]] == ["first question, better put"]
 
 
+def test_the_persons_words_stand_as_typed_and_are_edited_and_copied_so(chat: Page, actor: Actor):  # noqa: F811
+    words = "<h1>big</h1> **bold** &lt; [a](b)\n\n    if x < 1:  # a_b_c\n1. one"
+    actor.says(["an answer"])
+    ask(chat, words)
+    row = chat.locator("#assistant-chat .user-row").first
+    expect(chat.locator("#assistant-chat").get_by_text("an answer")).to_be_visible()
+    shown = row.locator(".prose").first.inner_text().replace("\u00a0", " ")
+    assert [line.rstrip() for line in shown.strip().splitlines()] == words.splitlines()
+    expect(row.locator("h1, strong, a[href], li, code")).to_have_count(0)
+    chat.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    row.hover()
+    row.get_by_role("button", name="Copy").click()
+    assert chat.evaluate("navigator.clipboard.readText()") == words
+
+    actor.says(["another answer"])
+    row.hover()
+    row.get_by_role("button", name="Edit").click()
+    expect(row.locator("textarea")).to_have_value(words)
+    row.locator("textarea").fill(f"{words} & two")
+    row.get_by_role("button", name="Submit").click()
+    expect(chat.locator("#assistant-chat").get_by_text("another answer")).to_be_visible()
+    assert actor.model.asked[-1][-1].content == f"{words} & two"
+
+
 def answer_example(tab: Page, name: str, text: str) -> None:
     """Choose an example of structured output, see its text come, and ask for the answer."""
     tab.get_by_label("Example").click()
