@@ -18,7 +18,7 @@ from engine.messages import Usage
 from engine.models.prices import dollars
 from pages import shelf
 from pages.asking import chosen, question
-from pages.bubbles import bubble
+from pages.bubbles import Said, bubble
 from pages.hosted import endpoint
 from pages.parts import asks, visitor
 from pages.talk import BEAT, Run, Talk, Turn
@@ -58,7 +58,9 @@ def status(talk: Talk) -> str:
     if not talk.turns:
         return '<p class="stats">Nothing asked yet.</p>'
     last, whole = talk.turns[-1], talk.turns
-    parts = counted(last.usage, last.cost)
+    unanswered = all(isinstance(step, Said) and step.role == "user" for step in last.shown)  # as after a reload
+    parts = ["this question has no answer; Retry asks it again"] if unanswered else []
+    parts += counted(last.usage, last.cost)
     if last.seconds:
         parts.append(f"{last.seconds:.1f} s")
     if last.retries:

@@ -83,6 +83,15 @@ def test_a_reload_does_not_take_the_place_of_what_was_begun_meanwhile(talked: Ta
     assert not empty.turns
 
 
+def test_a_question_whose_answer_a_reload_cut_off_says_so(talked: Talk):
+    assert "no answer" not in converse.status(talked)
+    talked.turns = (*talked.turns, Turn("and?", (Said("user", "and?"),), (Message("user", "and?"),)))
+    other = Talk()
+    *_, status, _, _, _, _ = kept.reopen(request(), other, store(open_one=talked))
+    assert other.turns[-1].prompt == "and?"
+    assert "this question has no answer; Retry asks it again" in status
+
+
 @pytest.mark.parametrize("text", ["", "null", "[]", "{", '{"talks": 3}', '{"talks": [{"id": "../x"}]}', "[" * 50_000])
 def test_a_storage_that_cannot_be_read_is_an_empty_one(text: str):
     radio, title, _ = kept.listed(request(), Talk(), text)
