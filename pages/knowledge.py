@@ -88,6 +88,8 @@ def wire_shelf(study: gr.State, shelf: Shelf, talk: Talk, view: list[Any]) -> li
     gone = shelf.really.click(shelves.delete, [study], [shelf.sure, shelf.told, *view], **INSTANT)
     shelf.export.click(shelves.export, [study], shelf.link, **INSTANT)
     came = shelf.incoming.upload(shelves.take_in, [study], [shelf.told, *view], **WORKING)
+    for another in (made, gone, came):  # the talk with the last one has ended
+        another.success(asking.clear, [study], cleared, **INSTANT)
     return [chosen, made, gone, came]
 
 

@@ -144,6 +144,15 @@ def test_folder_is_dropped_asked_cited_compared_and_mapped(tab: Page, folder: Pa
     tab.locator(".map .found .ring").first.click()
     expect(tab.locator("#knowledge-map-passage .passage")).to_be_visible()
 
+    tab.get_by_role("tab", name="Ask").click()
+    expect(tab.locator(".quarter").first).to_be_visible()
+    tab.locator("#knowledge-manage button").first.click()
+    tab.locator("#knowledge-delete").click()
+    tab.locator("#knowledge-really").click()
+    expect(tab.locator("#knowledge-choice input")).to_have_value("Sample: fat tails, LoRA, causality")
+    expect(tab.locator("#knowledge-talk .knowledge-empty")).to_be_visible()
+    expect(tab.locator(".quarter")).to_have_count(0)
+
 
 def test_files_are_chosen_and_a_plan_is_discarded(tab: Page, folder: Path):
     to_documents(tab)
