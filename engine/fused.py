@@ -209,23 +209,6 @@ def turned(
 
 
 @scripted
-def attended(
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    start: int,
-    end: int,
-    bias: torch.Tensor,
-    scale: float,
-) -> torch.Tensor:
-    """What queries [rows x groups, heads of a group, size] attend to; `keys` and `values` as for `step`, written."""
-    count = query.size(0)
-    seen = keys.flatten(0, 1)[:count, start : end + 1]
-    scores = torch.baddbmm(bias, query, seen.transpose(1, 2), alpha=scale)
-    return torch.bmm(scores.softmax(-1), values.flatten(0, 1)[:count, start : end + 1])
-
-
-@scripted
 def step(
     qkv: torch.Tensor,
     heads: int,
@@ -251,4 +234,7 @@ def step(
     keys[:rows, :, end] = new[:, heads:]
     values[:rows, :, end] = parts[:, heads + groups :]
     query = new[:, :heads].reshape(rows * groups, heads // groups, size)
-    return attended(query, keys, values, start, end, bias, scale).view(rows, heads * size)
+    seen = keys.flatten(0, 1)[: rows * groups, start : end + 1]
+    scores = torch.baddbmm(bias, query, seen.transpose(1, 2), alpha=scale)
+    found = torch.bmm(scores.softmax(-1), values.flatten(0, 1)[: rows * groups, start : end + 1])
+    return found.view(rows, heads * size)

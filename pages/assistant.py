@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from gradio.context import Context
 
 from engine.acting.assistants import assistants
 from engine.acting.own_tools import own_tools
@@ -19,7 +18,7 @@ from pages.as_python import script_region
 from pages.bubbles import explained
 from pages.chat_remote import chat as chat_endpoint
 from pages.launch import Launch
-from pages.pickers import follow
+from pages.pickers import follow, when_shown
 from pages.talk import Talk
 
 TITLE = "Assistant"
@@ -102,7 +101,7 @@ def build(launch: Launch) -> None:
     wire_transcript(talk, stage, setup, files, saved)
     follow([setup.model], talk)
     drawer.wire(talk, setup.kept, stage.view, stage.kept)
-    wire_documents(setup)
+    when_shown(converse.documents, setup.documents, **INSTANT)
     python.wire(talk, setup.values)
     shape.wire(talk, setup.values)
     sheet.wire(talk, setup.values)
@@ -254,12 +253,3 @@ def wire_transcript(talk: gr.State, stage: Stage, setup: Setup, files: Files, sa
     made = out.click(kept.export, [talk, *setup.kept], saved, **INSTANT)
     made.success(None, [saved], None, js="(file) => { window.diptych.save(file); return []; }")
     into.upload(kept.take_in, [talk, into], [*setup.kept, *stage.view], **INSTANT)
-
-
-def wire_documents(setup: Setup) -> None:
-    """Offer the collections that there are when the page is opened, and whenever the tab is chosen."""
-    page, tab = Context.root_block, Context.block
-    if page is not None:
-        page.load(converse.documents, None, setup.documents, **INSTANT)
-    if isinstance(tab, gr.Tab):
-        tab.select(converse.documents, None, setup.documents, **INSTANT)

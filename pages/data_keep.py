@@ -21,6 +21,8 @@ from pages.bench import Bench
 from pages.data_moves import look_from, shelf
 from pages.parts import asks, visitor
 
+ENDINGS = ("", " validation", " test")  # of the names of a split's parts
+
 
 def export(name: str) -> Callable[..., str]:
     """The rows as a file's name, type and text, which the page's script offers as a download."""
@@ -55,7 +57,7 @@ def keep(
     if not (validation or test):
         kept = [save(replace(rows, name=name), name, owner, own)]
     else:
-        parts = zip(split(rows, validation or 0, test or 0, int(seed or 0)), ("", " validation", " test"), strict=True)
+        parts = zip(split(rows, validation or 0, test or 0, int(seed or 0)), ENDINGS, strict=True)
         kept = [save(part, f"{name}{ending}", owner, own) for part, ending in parts if part.examples]
     told = ", ".join(f"{each.name} ({each.rows:,} {'row' if each.rows == 1 else 'rows'})" for each in kept)
     return [render.told(f"Saved: {told}.{older(name, kept)}"), gr.update(choices=shelf(True))]
@@ -63,7 +65,7 @@ def keep(
 
 def older(name: str, kept: Sequence[Saved]) -> str:
     """A word about parts of an earlier split under this name that the new one did not replace."""
-    parts = {f"{name} validation", f"{name} test"} - {each.name for each in kept}
+    parts = {f"{name}{ending}" for ending in ENDINGS} - {each.name for each in kept}
     left = [each.name for each in saved() if each.name in parts]
     return f" From an earlier split there is still {' and '.join(left)}: rows of it may be among these." if left else ""
 

@@ -6,14 +6,13 @@ from typing import Any, cast
 
 import gradio as gr
 from gradio.components import Component
-from gradio.context import Context
 
 from engine.recipe import KNOBS
 from pages import teach_moves as moves
 from pages import teach_render as render
 from pages import teach_share as sharing
 from pages.launch import Launch
-from pages.pickers import follow
+from pages.pickers import follow, when_shown
 from pages.teach_api import job_list, start_job, stop_job
 from pages.teach_form import FIRST_RECIPE, OUTSIDE, SIZES, advanced_fields, beginner_fields
 
@@ -41,9 +40,7 @@ def build(launch: Launch) -> None:
     changes = [each.input for each in sized]  # what a field shows is reckoned; nothing that was typed is written to
     gr.on(changes, moves.reckon, sizes, memory, **QUIET).then(moves.fits, values, note, **QUIET)
     follow([cast(gr.Dropdown, fields["model"])], bases=True)
-    gr.on(None, moves.offer, None, fields["data"], queue=False, **QUIET)  # when the page is opened
-    if isinstance(Context.block, gr.Tab):  # the Data tab may have kept some since
-        Context.block.select(moves.offer, None, fields["data"], queue=False, **QUIET)
+    when_shown(moves.offer, fields["data"], queue=False, **QUIET)  # the Data tab may have kept some since
     started = start_button.click(
         moves.start, [ticket, upload, swept, *values], [ticket, view["choice"]], concurrency_limit=1, **QUIET
     )
@@ -52,13 +49,13 @@ def build(launch: Launch) -> None:
         acted = view[button].click(getattr(moves, name), [view["choice"]], None, queue=False, **QUIET)
         acted.then(moves.look, *refresh, **QUIET)
     view["delete"].click(moves.sure, None, view["sure"], queue=False, **QUIET)
-    for unsure in (view["keep"].click, view["really"].click, view["choice"].change):  # what was asked of one run only
-        unsure(moves.unsure, None, view["sure"], queue=False, **QUIET)
+    for event in (view["keep"].click, view["really"].click, view["choice"].change):  # it was asked of one run only
+        event(moves.unsure, None, view["sure"], queue=False, **QUIET)
     reused = [fields[name] for name in KNOBS if name != "data"]
     view["reuse"].click(moves.reuse, [view["choice"]], reused, queue=False, **QUIET)
     called = [view["name"], view["notes"]]
-    for asks in (view["calling"].expand, view["choice"].change):  # what is saved must be what the chosen run is called
-        asks(moves.named, [view["choice"]], called, queue=False, **QUIET)
+    for event in (view["calling"].expand, view["choice"].change):  # what is saved must be what the chosen run is called
+        event(moves.named, [view["choice"]], called, queue=False, **QUIET)
     renamed = view["rename"].click(moves.rename, [view["choice"], *called], view["name"], queue=False, **QUIET)
     renamed.then(moves.look, *refresh, **QUIET)
     fields["data"].input(moves.in_style, [fields["data"]], fields["style"], queue=False, **QUIET)

@@ -22,6 +22,7 @@ from pages.knowledge_form import Talk, talk_form
 from pages.knowledge_map_form import Mapping, Measuring, mapping_form, measuring_form
 from pages.knowledge_study import Study
 from pages.launch import Launch
+from pages.pickers import when_shown
 
 TITLE = "Knowledge"
 GLANCE = 1.0  # seconds between two looks at a job that adds documents
@@ -59,7 +60,7 @@ def build(launch: Launch) -> None:
     wire_adding(study, adding, view, job, chosen[0])
     wire_mending(study, shelf, parts, job)
     wire_talk(study, talk, view)
-    reranking.follow(talk.rerank, **INSTANT)
+    when_shown(reranking.offered, talk.rerank, **INSTANT)
     wire_map(study, mapping)
     wire_measure(study, measure, talk, [*job, parts])
     for event in turned(chosen, adding):

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
-from gradio.context import Context
 
 from engine.access import may
 from pages.parts import asks, visitor
 from rag.rerank import CANDIDATES, DEFAULT, at_hand
-
-
-def follow(box: gr.Checkbox, **how: Any) -> None:
-    """Renew the offer when the page is opened and whenever the tab around is chosen; to be called in its layout."""
-    tab = Context.block
-    gr.on(None, offered, None, box, **how)
-    if isinstance(tab, gr.Tab):
-        tab.select(offered, None, box, **how)
 
 
 @asks("ask documents")

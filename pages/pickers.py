@@ -6,10 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 from gradio.context import Context
 
 from engine.catalog import all_models
 from pages.parts import asks
+
+
+def when_shown(handler: Callable[..., Any], output: Component, **how: Any) -> None:
+    """Renew a component when the page is opened and whenever the tab around is chosen; to be called in its layout."""
+    tab = Context.block
+    gr.on(None, handler, None, output, **how)
+    if isinstance(tab, gr.Tab):
+        tab.select(handler, None, output, **how)
 
 
 def follow(pickers: Sequence[gr.Dropdown], own: gr.State | None = None, bases: bool = False) -> None:

@@ -195,12 +195,13 @@ def look(request: gr.Request, run: str | None, others: list[str] | None, last: d
     overlaid = [each for each in found if each.id in (others or []) and each is not job]
     names = [(f"{each.name} ({render.when(each.record.get('created'))})", each.id) for each in found]
     kept = [each.id for each in overlaid]
+    points = render.points([*([job] if job else []), *overlaid])
     view = {
         "list": render.runs_table(found),
         "choice": (names, job.id if job else None),
         "others": (names, kept),
         "line": render.headline(job),
-        "plot": (points := render.points([*([job] if job else []), *overlaid])),
+        "plot": points,
         "lines": json.dumps(list(dict.fromkeys(points["line"]))),
         "sweep": render.sweep(job, found),
         "answers": render.answers(job),
